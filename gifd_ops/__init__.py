@@ -1,0 +1,1 @@
+"""What the attack is: tensors in, tensors out."""
