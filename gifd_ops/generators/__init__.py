@@ -1,0 +1,1 @@
+"""Generators behind one protocol, cut open between any two layers."""
