@@ -1,0 +1,124 @@
+"""A space is one function, read two ways.
+
+`suggest(ask, shape, budget=...)` asks for one value after another and builds an `AttackConfig`. On the driver `ask`
+is a live Optuna trial; on the worker it replays the stored answers. So there is no decoder that must agree with an
+encoder, and a conditional parameter is an `if`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from gifd_ops.config import AttackConfig, GeneratorShape
+
+Value = float  # every parameter is a number; a yes or no is 1 or 0
+
+
+class Ask(Protocol):
+    """Where a space gets its values from. Names hold no slash: Ray would take it apart."""
+
+    def real(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """A real number in [low, high]."""
+
+    def choice(self, name: str, options: tuple[int, ...]) -> int:
+        """One of a few whole numbers."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values a parameter may have: an interval, or options."""
+
+    low: float
+    high: float
+    log: bool = False
+    options: tuple[int, ...] | None = None
+
+    def __contains__(self, value: float) -> bool:
+        return value in self.options if self.options is not None else self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        if self.options is not None:
+            return "one of " + ", ".join(map(str, self.options))
+        return f"{self.low:g} to {self.high:g}" + (" (log)" if self.log else "")
+
+
+@dataclass(frozen=True)
+class Space:
+    """A named search space. `domains` are those its search is meant for, None for all of the task's."""
+
+    name: str
+    summary: str
+    suggest: Callable[..., AttackConfig]
+    domains: tuple[str, ...] | None
+
+    def configure(self, params: Mapping[str, float], shape: GeneratorShape, *, budget: int) -> AttackConfig:
+        """The config of stored parameters: the same function that chose them, replayed."""
+        return self.suggest(Replay(params), shape, budget=budget)
+
+    def ranges(self, shape: GeneratorShape, *, budget: int) -> dict[str, Range]:
+        """Every parameter that any walk through the space asks for."""
+        ranges: dict[str, Range] = {}
+        for seed in range(200):
+            walk = Draw(random.Random(seed))
+            self.suggest(walk, shape, budget=budget)
+            ranges |= walk.ranges
+        return ranges
+
+
+class Replay:
+    """Answers from stored parameters."""
+
+    def __init__(self, params: Mapping[str, float]) -> None:
+        self.params = params
+
+    def real(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        return self._stored(name, Range(low, high, log))
+
+    def choice(self, name: str, options: tuple[int, ...]) -> int:
+        return int(self._stored(name, Range(min(options), max(options), options=options)))
+
+    def _stored(self, name: str, allowed: Range) -> float:
+        if name not in self.params:
+            raise ValueError(f"the space needs a value for {name!r} ({allowed}); the stored parameters lack it")
+        if self.params[name] not in allowed:
+            raise ValueError(f"{name} must be {allowed}, got {self.params[name]:g}")
+        return self.params[name]
+
+
+class Draw:
+    """Random answers; remembers what was asked and answered."""
+
+    def __init__(self, stream: random.Random) -> None:
+        self.stream, self.ranges, self.params = stream, dict[str, Range](), dict[str, float]()
+
+    def real(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        self.ranges[name] = Range(low, high, log)
+        share = self.stream.random()
+        self.params[name] = value = low * (high / low) ** share if log else low + (high - low) * share
+        return min(max(value, low), high)
+
+    def choice(self, name: str, options: tuple[int, ...]) -> int:
+        self.ranges[name] = Range(min(options), max(options), options=options)
+        picked = self.stream.choice(options)
+        self.params[name] = picked
+        return picked
+
+
+class Frozen:
+    """Passes questions on, but answers those whose value a person has set; remembers all answers."""
+
+    def __init__(self, ask: Ask, fixed: Mapping[str, float]) -> None:
+        self.ask, self.fixed, self.params = ask, fixed, dict[str, float]()
+
+    def real(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        source: Ask = Replay(self.fixed) if name in self.fixed else self.ask
+        self.params[name] = value = source.real(name, low, high, log=log)
+        return value
+
+    def choice(self, name: str, options: tuple[int, ...]) -> int:
+        source: Ask = Replay(self.fixed) if name in self.fixed else self.ask
+        self.params[name] = value = source.choice(name, options)
+        return value

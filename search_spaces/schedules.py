@@ -1,0 +1,87 @@
+"""The one walk that the spaces share: layers, split of steps, learning rates, balls, priors, restarts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gifd_ops.config import AttackConfig, GeneratorShape, Radius, Stage
+from search_spaces.base import Ask
+from search_spaces.curves import apportion, geometric
+from search_spaces.published import L2_WEIGHT
+
+LEAST_EVALUATIONS = 2  # of a stage: one update, one to score its image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranges:
+    """How far a space reaches: (low, high) of every real parameter; all are searched on a log scale."""
+
+    lr_first: tuple[float, float]
+    lr_last: tuple[float, float]
+    feature_radius: tuple[float, float]
+    latent_radius: tuple[float, float]
+    noise_radius: tuple[float, float]
+    steps_tilt: tuple[float, float]  # evaluations of the last stage / evaluations of the first
+    tv_weight: tuple[float, float]
+
+
+def restart_options(shape: GeneratorShape, *, budget: int) -> tuple[int, ...]:
+    """Numbers of restarts up to four that divide the budget evenly and leave every stage its share."""
+    least = LEAST_EVALUATIONS * shape.num_layers
+    options = tuple(count for count in (1, 2, 3, 4) if budget % count == 0 and budget // count >= least)
+    if not options:
+        raise ValueError(f"{shape.num_layers} stages need a budget >= {least}, got {budget}")
+    return options
+
+
+def suggest_schedule(ask: Ask, shape: GeneratorShape, *, budget: int, ranges: Ranges) -> AttackConfig:
+    """A config that spends exactly `budget` gradient evaluations per target.
+
+    The first stage always searches the latent (layer 0). Learning rates and feature radii run geometrically from the
+    first stage to the last; radii are relative to the l1 norm of what they hold.
+    """
+    end_layer = ask.choice("end_layer", tuple(range(shape.num_layers)))
+    layers = [0]
+    for layer in range(1, end_layer):
+        if ask.choice(f"search_layer_{layer}", (0, 1)):
+            layers.append(layer)
+    if end_layer > 0:
+        layers.append(end_layer)
+    restarts = ask.choice("restarts", restart_options(shape, budget=budget))
+
+    lr_first = ask.real("lr_first", *ranges.lr_first, log=True)
+    later = len(layers) > 1
+    lr_last = ask.real("lr_last", *ranges.lr_last, log=True) if later else lr_first
+    tilt = ask.real("steps_tilt", *ranges.steps_tilt, log=True) if later else 1.0
+    evaluations = apportion(budget // restarts, geometric(1.0, tilt, len(layers)), least=LEAST_EVALUATIONS)
+
+    feature_radii: list[Radius | None] = [None] * len(layers)
+    if later and ask.choice("feature_ball", (0, 1)):
+        first = ask.real("feature_radius_first", *ranges.feature_radius, log=True)
+        last = ask.real("feature_radius_last", *ranges.feature_radius, log=True) if len(layers) > 2 else first
+        feature_radii = [None, *(_relative(value) for value in geometric(first, last, len(layers) - 1))]
+    latent_radius = noise_radius = None
+    if ask.choice("latent_ball", (0, 1)):
+        latent_radius = _relative(ask.real("latent_radius", *ranges.latent_radius, log=True))
+    if ask.choice("noise_ball", (0, 1)):
+        noise_radius = _relative(ask.real("noise_radius", *ranges.noise_radius, log=True))
+
+    stages = tuple(
+        Stage(
+            layer=layer,
+            steps=count - 1,
+            lr=lr,
+            feature_radius=feature_radius,
+            latent_radius=latent_radius,
+            noise_radius=noise_radius,
+        )
+        for layer, count, lr, feature_radius in zip(
+            layers, evaluations, geometric(lr_first, lr_last, len(layers)), feature_radii, strict=True
+        )
+    )
+    tv_weight = ask.real("tv_weight", *ranges.tv_weight, log=True)
+    return AttackConfig(stages=stages, restarts=restarts, tv_weight=tv_weight, l2_weight=L2_WEIGHT)
+
+
+def _relative(value: float) -> Radius:
+    return Radius(value=value, relative=True)
