@@ -1,0 +1,37 @@
+"""Who is run on the test targets: the published recipe, the best by oracle, the best by observable."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from study.job import Job
+from study.ledger import Ledger
+from study.search import Search
+
+PHASE = "test"
+
+
+def choose_finalists(search: Search, results: Path) -> dict[str, int]:
+    """Trial numbers by the criterion that chose them, also written to `finalists.json`.
+
+    oracle: largest improvement, measured with the private images. observable: least matching loss, as an attacker
+    would choose.
+    """
+    chosen = {"published": 0, "oracle": search.best(), "observable": search.best_observable()}
+    finalists = {criterion: number for criterion, number in chosen.items() if number is not None}
+    partial = results / ".finalists.json.partial"
+    partial.write_text(json.dumps(finalists) + "\n")
+    os.replace(partial, results / "finalists.json")
+    return finalists
+
+
+def final_jobs(search: Search, finalists: dict[str, int], ledger: Ledger) -> list[Job]:
+    """The runs on test targets that the ledger still lacks."""
+    blocks = search.plan.num_blocks(PHASE)
+    return [
+        Job(phase=PHASE, trial=number, attempt=1, **search.job_of(number))
+        for number in sorted(set(finalists.values()))
+        if not ledger.is_complete(PHASE, number, blocks=blocks)
+    ]

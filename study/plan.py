@@ -1,0 +1,154 @@
+"""What a study is: everything that decides its numbers, frozen, hashed and saved. How it runs is not part of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from gifd_ops.config import AttackConfig
+from gifd_ops.tasks import TASKS, USER_DOMAIN, Task
+from search_spaces.base import Space
+from search_spaces.published import published_scaled
+from search_spaces.registry import get_space
+from study.schema import SCHEMA_VERSION
+
+METRICS = {"psnr_db": "maximize", "ssim": "maximize", "mse": "minimize", "matching_loss": "minimize"}
+BLOCK_TARGETS = 8  # rows of one restart that a block fuses, about
+REUSE_UNDER = 8  # with fewer pictures than this the test uses the tuning pictures again
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyPlan:
+    """A study, held fixed. Two runs with equal plans continue one another."""
+
+    space: str
+    task: str
+    victim: str
+    metric: str
+    budget: int  # gradient evaluations per target, the same for every config
+    seed: int
+    domains: tuple[str, ...]
+    targets_per_domain: int
+    test_targets_per_domain: int
+    fixed: tuple[tuple[str, float], ...]  # parameters that --set froze
+    ranges: tuple[tuple[str, str], ...]  # what the space could suggest when the study began
+    checkpoint_sha256: str
+    keep_targets: bool
+    pictures: tuple[str, ...] | None  # sha256 of a person's own pictures, in the order they are used
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def task_info(self) -> Task:
+        return TASKS[self.task]
+
+    @property
+    def search_space(self) -> Space:
+        return get_space(self.space)
+
+    @property
+    def steered_domains(self) -> tuple[str, ...]:
+        """Domains whose improvement the search maximizes: those out of distribution in a space meant for them."""
+        outside = tuple(d for d in self.domains if d not in self.task_info.in_distribution)
+        return outside or self.domains
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hex digits that name the plan."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def block_targets_per_domain(self) -> int:
+        return max(1, BLOCK_TARGETS // len(self.domains))
+
+    def num_blocks(self, phase: str) -> int:
+        """Blocks of a trial in a phase."""
+        return -(-self.targets_of(phase) // self.block_targets_per_domain)
+
+    def targets_of(self, phase: str) -> int:
+        """Targets per domain in a phase (search or test)."""
+        if self.pictures is not None:
+            return len(self.picture_split(split_of(phase)))
+        return self.targets_per_domain if phase == "search" else self.test_targets_per_domain
+
+    def picture_split(self, split: str) -> tuple[str, ...]:
+        """The pictures of a split: disjoint ones, unless there are too few."""
+        assert self.pictures is not None
+        if self.reuses_pictures:
+            return self.pictures
+        tune = min(self.targets_per_domain, len(self.pictures) // 2)
+        if split == "tune":
+            return self.pictures[:tune]
+        return self.pictures[tune : tune + self.test_targets_per_domain]
+
+    @property
+    def reuses_pictures(self) -> bool:
+        """Whether the test attacks the tuning pictures again, with fresh victims and seeds."""
+        return self.pictures is not None and len(self.pictures) < REUSE_UNDER
+
+    def configure(self, params: Mapping[str, float], *, origin: str) -> AttackConfig:
+        """The attack of a trial: the published recipe, or the space's answer to the parameters."""
+        shape = self.task_info.generator_shape
+        if origin == "published":
+            return published_scaled(shape, budget=self.budget)
+        return self.search_space.configure(params, shape, budget=self.budget)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON; `steered_domains` beside them for readers of the results."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return values | {"steered_domains": list(self.steered_domains)}
+
+    def to_json(self) -> str:
+        """The plan as one line, for workers."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> StudyPlan:
+        """The plan that `to_json` wrote."""
+        values = json.loads(text)
+        pairs = {name: tuple(tuple(pair) for pair in values[name]) for name in ("fixed", "ranges")}
+        pictures = None if values["pictures"] is None else tuple(values["pictures"])
+        return cls(**(values | pairs | {"domains": tuple(values["domains"]), "pictures": pictures}))
+
+    def save(self, results: Path) -> None:
+        """Write `plan.json`, whole or not at all."""
+        partial = results / ".plan.json.partial"
+        partial.write_text(json.dumps(self.to_dict(), indent=1) + "\n")
+        os.replace(partial, results / "plan.json")
+
+    def check_continues(self, results: Path) -> None:
+        """Raise ValueError, naming the fields, if the folder holds another plan."""
+        path = results / "plan.json"
+        if not path.exists():
+            return
+        try:
+            there = json.loads(path.read_text())
+        except ValueError as error:
+            raise ValueError(f"{path} cannot be read ({error}); restore it or choose another --results") from error
+        here = self.to_dict()
+        names = [field.name for field in fields(self) if there.get(field.name) != here[field.name]]
+        if names:
+            shown = "; ".join(f"{name}: {_short(there.get(name))} there, {_short(here[name])} here" for name in names)
+            raise ValueError(
+                f"{results} holds another plan ({shown}); choose another --results, or give the options it was begun "
+                "with to continue it"
+            )
+
+
+def split_of(phase: str) -> str:
+    """The split whose targets a phase attacks."""
+    return {"search": "tune", "test": "test"}[phase]
+
+
+def is_user_study(domains: tuple[str, ...]) -> bool:
+    """Whether the private images are a person's own pictures."""
+    return domains == (USER_DOMAIN,)
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value).strip('"')
+    return text if len(text) <= 60 else text[:57] + "..."

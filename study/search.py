@@ -1,0 +1,233 @@
+"""The search: an Optuna study that is asked for jobs and told what the ledger says of them. Knows nothing of Ray.
+
+The number of a trial is Optuna's, and names its parts in the ledger. Trial 0 is the published recipe. A restart does
+not restore anything: it compares Optuna's trials with the ledger, and trials that lack rows are simply handed out
+again under their own number.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from search_spaces.base import Frozen
+from study.job import Job, trial_row
+from study.ledger import Ledger
+from study.plan import METRICS, StudyPlan
+
+JOURNAL = "optuna.journal"
+MOST_ATTEMPTS = 3
+MOST_FAILURES_IN_A_ROW = 3
+
+
+class StudyError(RuntimeError):
+    """Trials fail one after another: something is broken that more trials will not mend."""
+
+
+class OptunaAsk:
+    """Asks a live Optuna trial."""
+
+    def __init__(self, trial: optuna.Trial) -> None:
+        self.trial = trial
+
+    def real(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        return self.trial.suggest_float(name, low, high, log=log)
+
+    def choice(self, name: str, options: tuple[int, ...]) -> int:
+        return int(self.trial.suggest_categorical(name, options))
+
+
+class Search:
+    """Hands out jobs until `trials` of them are finished, and learns from the ledger."""
+
+    phase = "search"
+
+    def __init__(self, plan: StudyPlan, ledger: Ledger, *, trials: int) -> None:
+        self.plan, self.ledger, self.trials = plan, ledger, trials
+        self.num_blocks = plan.num_blocks(self.phase)
+        self.study = _open_study(plan, ledger.results / JOURNAL)
+        self.published: dict[str, float] | None = None  # the recipe's score on every target
+        self.scores: dict[int, dict[str, float]] = {}  # by trial, the mean improvement in each domain
+        self.outcomes: dict[int, str] = {}
+        self.running: set[int] = set()
+        self.failures: list[str] = []
+        self._waiting: list[int] = []  # finished before the published recipe, not told yet
+        self._again: deque[Job] = deque()
+        self._reconcile()
+
+    # -- handing out ---------------------------------------------------------------------------------------------
+
+    def next_job(self) -> Job | None:
+        """The next trial to run; None when all have been handed out."""
+        if self._again:
+            job = self._again.popleft()
+        elif self._handed_out() < self.trials:
+            job = self._new_job()
+        else:
+            return None
+        self.running.add(job.trial)
+        return job
+
+    @property
+    def finished(self) -> int:
+        """Trials with an outcome."""
+        return len(self.outcomes)
+
+    def _handed_out(self) -> int:
+        return len(self.study.get_trials(deepcopy=False))
+
+    def _new_job(self) -> Job:
+        trial = self.study.ask()
+        if trial.number == 0:
+            origin, params = "published", dict[str, float]()
+        else:
+            origin, ask = "search", Frozen(OptunaAsk(trial), dict(self.plan.fixed))
+            self.plan.search_space.suggest(ask, self.plan.task_info.generator_shape, budget=self.plan.budget)
+            params = ask.params
+        trial.set_user_attr("job", {"origin": origin, "params": params})
+        trial.set_user_attr("attempt", 1)
+        return Job(phase=self.phase, trial=trial.number, attempt=1, origin=origin, params=params)
+
+    # -- learning ------------------------------------------------------------------------------------------------
+
+    def finish(self, job: Job, *, failure: str | None = None) -> None:
+        """Take note that a worker is done with a job, or failed at it: the ledger decides what that means.
+
+        Raises StudyError after several failures in a row.
+        """
+        self.running.discard(job.trial)
+        if self.ledger.is_complete(self.phase, job.trial, blocks=self.num_blocks):
+            self.failures.clear()
+            self._learn(job.trial)
+            return
+        self.failures.append(f"trial {job.trial}, attempt {job.attempt}: {failure or 'its worker died'}")
+        if len(self.failures) >= MOST_FAILURES_IN_A_ROW:
+            raise StudyError(f"{len(self.failures)} failures in a row; the first was: {self.failures[0]}")
+        if job.attempt < MOST_ATTEMPTS:
+            self._again.append(self._retry(job.trial))
+            return
+        message = failure or "its worker died"
+        self.ledger.write_trial(self.phase, job.trial, trial_row(self.plan, job, outcome="error", message=message))
+        self._tell(job.trial, TrialState.FAIL)
+        self.outcomes[job.trial] = "error"
+
+    def _learn(self, number: int) -> None:
+        """Read a complete trial from the ledger and tell Optuna."""
+        rows = self.ledger.rows(self.phase, number, blocks=self.num_blocks)
+        fine = {row["target_id"]: row[self.plan.metric] for row in rows if row["outcome"] == "ok"}
+        domain_of = {row["target_id"]: row["domain"] for row in rows}
+        self.outcomes[number] = "ok" if len(fine) == len(rows) else "diverged"
+        if number == 0:
+            self.published = fine
+            self._tell(0, TrialState.COMPLETE if fine else TrialState.PRUNED, 0.0)
+            waiting, self._waiting = self._waiting, []
+            for other in waiting:
+                self._learn(other)
+            return
+        if self.published is None:
+            self._waiting.append(number)
+            return
+        sign = 1 if METRICS[self.plan.metric] == "maximize" else -1
+        gains: dict[str, list[float]] = {}
+        for target, value in fine.items():
+            if target in self.published:
+                gains.setdefault(domain_of[target], []).append(sign * (value - self.published[target]))
+        self.scores[number] = {domain: fmean(values) for domain, values in gains.items()}
+        steered = [gain for domain in self.plan.steered_domains for gain in gains.get(domain, [])]
+        if self.outcomes[number] == "ok" and steered:
+            self._tell(number, TrialState.COMPLETE, fmean(steered))
+        else:
+            self._tell(number, TrialState.PRUNED)  # without a value: TPE ranks it last
+
+    def improvement(self, number: int) -> float | None:
+        """What steers the search: mean paired improvement over the published recipe, higher is better."""
+        value = self.study.get_trials(deepcopy=False)[number]
+        return value.value if value.state == TrialState.COMPLETE else None
+
+    def best(self) -> int | None:
+        """The trial of largest improvement, the published recipe among them; None before there is any."""
+        complete = [t for t in self.study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
+        return max(complete, key=lambda trial: trial.value or 0.0).number if complete else None
+
+    def best_observable(self) -> int | None:
+        """The trial that an attacker without the private images would choose: least mean matching loss."""
+        losses = {}
+        for number, outcome in self.outcomes.items():
+            if outcome == "ok":
+                rows = self.ledger.rows(self.phase, number, blocks=self.num_blocks)
+                losses[number] = fmean(
+                    row["matching_loss"] for row in rows if row["domain"] in self.plan.steered_domains
+                )
+        return min(losses, key=lambda number: losses[number]) if losses else None
+
+    def job_of(self, number: int) -> Mapping[str, Any]:
+        """Origin and parameters of a trial."""
+        stored: Mapping[str, Any] = self.study.get_trials(deepcopy=False)[number].user_attrs["job"]
+        return stored
+
+    def _tell(self, number: int, state: TrialState, value: float | None = None) -> None:
+        values = value if state == TrialState.COMPLETE else None
+        self.study.tell(number, values, state=state, skip_if_finished=True)
+
+    # -- restarting ----------------------------------------------------------------------------------------------
+
+    def _reconcile(self) -> None:
+        """Bring Optuna and the ledger together: what is complete is told, the rest is handed out again."""
+        for trial in self.study.get_trials(deepcopy=False):
+            if self.ledger.is_complete(self.phase, trial.number, blocks=self.num_blocks):
+                self._learn(trial.number)
+            elif trial.state == TrialState.FAIL:
+                self.outcomes[trial.number] = "error"
+            elif "job" in trial.user_attrs:
+                self._again.append(self._retry(trial.number))
+            else:  # the driver died between asking and writing down the answer
+                self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+                self.outcomes[trial.number] = "error"
+                self.trials += 1
+
+    def _retry(self, number: int) -> Job:
+        trial = self.study.get_trials(deepcopy=False)[number]
+        attempt = trial.user_attrs["attempt"] + 1
+        if not trial.state.is_finished():
+            self.study._storage.set_trial_user_attr(trial._trial_id, "attempt", attempt)
+        return Job(phase=self.phase, trial=number, attempt=attempt, **trial.user_attrs["job"])
+
+
+def _open_study(plan: StudyPlan, journal: Path) -> optuna.Study:
+    _cut_torn_line(journal)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # the sampler's `group`
+    sampler = optuna.samplers.TPESampler(
+        seed=plan.seed,
+        n_startup_trials=10,
+        n_ei_candidates=24,
+        multivariate=True,
+        group=True,
+        constant_liar=True,
+    )
+    return optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(journal))),
+        study_name=f"{plan.space}-{plan.digest}",
+        direction="maximize",
+        sampler=sampler,
+        pruner=optuna.pruners.NopPruner(),
+        load_if_exists=True,
+    )
+
+
+def _cut_torn_line(journal: Path) -> None:
+    """Drop a last line that a kill left unfinished: Optuna reads past it, then fails at the next write."""
+    if not journal.exists():
+        return
+    with journal.open("rb+") as file:
+        data = file.read()
+        file.truncate(data.rfind(b"\n") + 1)
