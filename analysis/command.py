@@ -1,0 +1,29 @@
+"""The command line that every analysis shares: one results folder in, sentences out, errors in one line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from analysis.load import Results, load_results
+
+
+def run_command(
+    argv: Sequence[str] | None, *, name: str, description: str, action: Callable[[Results], Sequence[str]]
+) -> int:
+    """The exit status of `python -m analysis.<name> RESULTS`: 0, or 2 with `analysis: <message>` on stderr.
+
+    `action` gets the loaded results and returns the lines to print.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m analysis.{name}", description=description)
+    parser.add_argument("results", metavar="RESULTS", help="the results folder of a study, such as results/ood")
+    arguments = parser.parse_args(argv)
+    try:
+        lines = action(load_results(arguments.results))
+    except ValueError as error:
+        print(f"analysis: {error}", file=sys.stderr)
+        return 2
+    for line in lines:
+        print(line)
+    return 0
