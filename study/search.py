@@ -19,6 +19,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from gifd_ops.seeds import derive_seed
 from search_spaces.base import Frozen
 from study.job import Job, trial_row
 from study.ledger import Ledger
@@ -86,6 +87,7 @@ class Search:
         return len(self.study.get_trials(deepcopy=False))
 
     def _new_job(self) -> Job:
+        self.study.sampler = _sampler(derive_seed(self.plan.seed, "ask", self._handed_out()))
         trial = self.study.ask()
         if trial.number == 0:
             origin, params = "published", dict[str, float]()
@@ -205,23 +207,27 @@ class Search:
 def _open_study(plan: StudyPlan, journal: Path) -> optuna.Study:
     _cut_torn_line(journal)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # the sampler's `group`
-    sampler = optuna.samplers.TPESampler(
-        seed=plan.seed,
-        n_startup_trials=10,
-        n_ei_candidates=24,
-        multivariate=True,
-        group=True,
-        constant_liar=True,
-    )
     return optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(journal))),
         study_name=f"{plan.space}-{plan.digest}",
         direction="maximize",
-        sampler=sampler,
         pruner=optuna.pruners.NopPruner(),
         load_if_exists=True,
     )
+
+
+def _sampler(seed: int) -> optuna.samplers.BaseSampler:
+    """A sampler for one question: a study that was interrupted asks what it would have asked without."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of `group`
+        return optuna.samplers.TPESampler(
+            seed=seed % 2**32,
+            n_startup_trials=10,
+            n_ei_candidates=24,
+            multivariate=True,
+            group=True,
+            constant_liar=True,
+        )
 
 
 def _cut_torn_line(journal: Path) -> None:
