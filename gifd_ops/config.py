@@ -89,7 +89,7 @@ class AttackConfig:
         if self.restarts < 1:
             raise ValueError(f"an attack needs restarts >= 1, got {self.restarts}")
         for name in ("tv_weight", "l2_weight"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
 
     @property

@@ -39,15 +39,16 @@ def observe(victim: Victim, images: Tensor, labels: Tensor) -> Observation:
 def victim_gradients(victim: Victim, images: Tensor, labels: Tensor, *, differentiable: bool) -> tuple[Tensor, ...]:
     """Gradient of each row's cross-entropy for every parameter: tensors [rows, *parameter shape].
 
-    Raises ValueError for a victim with parameters in other layers than Conv2d, Linear or BatchNorm2d in eval mode.
+    Raises ValueError for a victim with parameters in other layers than Conv2d, Linear or BatchNorm2d in eval mode,
+    with layers used twice, or with activations that overwrite their input.
     """
     layers = _parametric_layers(victim)
-    inputs: list[Tensor] = []
-    outputs: list[Tensor] = []
+    seen: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
-    def keep(_layer: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
-        inputs.append(arguments[0])
-        outputs.append(output)
+    def keep(layer: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+        if layer in seen:
+            raise ValueError(f"per-row gradients need every layer used once; the victim uses {layer} again")
+        seen[layer] = (arguments[0], output)
 
     if not images.requires_grad:
         images = images.detach().requires_grad_()  # so that the outputs have gradients at all
@@ -58,28 +59,42 @@ def victim_gradients(victim: Victim, images: Tensor, labels: Tensor, *, differen
         for hook in hooks:
             hook.remove()
     loss = functional.cross_entropy(logits, labels, reduction="sum")
+    outputs = [seen[layer][1] for layer in layers]
     output_gradients = torch.autograd.grad(loss, outputs, create_graph=differentiable)
     gradients: list[Tensor] = []
-    for layer, entering, leaving in zip(layers, inputs, output_gradients, strict=True):
-        gradients.extend(_parameter_gradients(layer, entering, leaving))
+    for layer, leaving in zip(layers, output_gradients, strict=True):
+        gradients.extend(_parameter_gradients(layer, seen[layer][0], leaving))
     return tuple(gradients)
 
 
 def _parametric_layers(victim: Victim) -> list[nn.Module]:
+    """The layers with parameters, in the order of `victim.parameters()`; ValueError where rows would be wrong."""
+    for module in victim.modules():
+        if getattr(module, "inplace", False):
+            raise ValueError(f"per-row gradients need layers that keep their input; build {module} with inplace=False")
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and (module.training or module.running_var is None):
+            raise ValueError(f"rows mix in {module}; put the victim in eval mode, with running statistics")
     layers = [module for module in victim.modules() if next(module.parameters(recurse=False), None) is not None]
     for layer in layers:
-        supported = isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1)
-        if not supported and not (isinstance(layer, nn.BatchNorm2d) and not layer.training):
+        if not _is_supported(layer):
             raise ValueError(
-                f"per-row gradients are known for Conv2d (one group), Linear and BatchNorm2d in eval mode; "
-                f"the victim has parameters in {layer}"
+                "per-row gradients are known for Linear, BatchNorm2d, and Conv2d with one group and zero padding given "
+                f"in numbers; the victim has parameters in {layer}"
             )
     return layers
+
+
+def _is_supported(layer: nn.Module) -> bool:
+    if isinstance(layer, nn.Conv2d):
+        return layer.groups == 1 and layer.padding_mode == "zeros" and isinstance(layer.padding, tuple)
+    return isinstance(layer, nn.Linear | nn.BatchNorm2d)
 
 
 def _parameter_gradients(layer: nn.Module, entering: Tensor, leaving: Tensor) -> list[Tensor]:
     """Weight and bias gradients per row, from the layer's input and its output gradient."""
     if isinstance(layer, nn.Linear):
+        if entering.ndim != 2:
+            raise ValueError(f"per-row gradients of {layer} need inputs [rows, features], got {tuple(entering.shape)}")
         weight, bias = leaving[:, :, None] * entering[:, None, :], leaving
     elif isinstance(layer, nn.Conv2d):
         assert isinstance(layer.padding, tuple)

@@ -13,5 +13,5 @@ def infer_labels(observation: Observation) -> Tensor:
     With cross-entropy and non-negative features only the true class has a negative row sum (Yin et al., CVPR 2021,
     section 3.1; used by the authors of GIFD).
     """
-    last_weight = observation.gradients[-2]  # [rows, classes, features]; the last is the bias
+    last_weight = next(gradient for gradient in reversed(observation.gradients) if gradient.ndim == 3)
     return last_weight.sum(dim=2).argmin(dim=1)

@@ -16,7 +16,7 @@ def _check(images: Tensor, truth: Tensor) -> None:
         )
     for name, tensor in (("images", images), ("truth", truth)):
         low, high = float(tensor.min()), float(tensor.max())
-        if low < 0 or high > 1:
+        if not (low >= 0 and high <= 1):  # NaN is neither
             raise ValueError(
                 f"metrics take images in [0, 1], got {name} from {low:.3g} to {high:.3g}; "
                 "clamp reconstructions, and undo the victim's normalization"

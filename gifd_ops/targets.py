@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
@@ -91,7 +91,7 @@ def picture_targets(
 def load_picture(path: Path, *, size_px: int) -> Tensor:
     """A picture as [3, size_px, size_px] in [0, 1]."""
     with Image.open(path) as image:
-        pixels = transforms.pil_to_tensor(image.convert("RGB"))
+        pixels = transforms.pil_to_tensor(ImageOps.exif_transpose(image).convert("RGB"))
     pixels = transforms.resize(pixels, [size_px], antialias=True)
     cropped: Tensor = transforms.center_crop(pixels, [size_px, size_px])
     return cropped.to(torch.float32) / 255

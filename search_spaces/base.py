@@ -97,8 +97,9 @@ class Draw:
     def real(self, name: str, low: float, high: float, *, log: bool = False) -> float:
         self.ranges[name] = Range(low, high, log)
         share = self.stream.random()
-        self.params[name] = value = low * (high / low) ** share if log else low + (high - low) * share
-        return min(max(value, low), high)
+        value = low * (high / low) ** share if log else low + (high - low) * share
+        self.params[name] = min(max(value, low), high)
+        return self.params[name]
 
     def choice(self, name: str, options: tuple[int, ...]) -> int:
         self.ranges[name] = Range(min(options), max(options), options=options)

@@ -12,7 +12,7 @@ RANGES = Ranges(
     feature_radius=(0.05, 5.0),
     latent_radius=(0.02, 5.0),
     noise_radius=(0.02, 5.0),
-    steps_tilt=(0.25, 4.0),
+    steps_tilt=(0.25, 8.0),
     tv_weight=(1e-5, 2e-1),
 )
 

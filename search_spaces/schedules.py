@@ -10,6 +10,7 @@ from search_spaces.curves import apportion, geometric
 from search_spaces.published import L2_WEIGHT
 
 LEAST_EVALUATIONS = 2  # of a stage: one update, one to score its image
+WORTHWHILE_EVALUATIONS = 15  # per layer and restart: with fewer a second start costs more than it finds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +27,9 @@ class Ranges:
 
 
 def restart_options(shape: GeneratorShape, *, budget: int) -> tuple[int, ...]:
-    """Numbers of restarts up to four that divide the budget evenly and leave every stage its share."""
-    least = LEAST_EVALUATIONS * shape.num_layers
-    options = tuple(count for count in (1, 2, 3, 4) if budget % count == 0 and budget // count >= least)
-    if not options:
-        raise ValueError(f"{shape.num_layers} stages need a budget >= {least}, got {budget}")
-    return options
+    """Numbers of restarts up to four that divide the budget evenly and leave each restart enough of it."""
+    enough = WORTHWHILE_EVALUATIONS * shape.num_layers
+    return (1, *(count for count in (2, 3, 4) if budget % count == 0 and budget // count >= enough))
 
 
 def suggest_schedule(ask: Ask, shape: GeneratorShape, *, budget: int, ranges: Ranges) -> AttackConfig:
