@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,19 @@ import pandas as pd
 
 from analysis.improvement import improvement_matrix, paired_improvement
 from analysis.load import Results
-from analysis.parameters import is_log
-from analysis.ped_anova import bandwidths, best_trials, grid_cells, variance_share
+from analysis.parameters import is_choice, is_log
+from analysis.ped_anova import (
+    Cells,
+    Mask,
+    bandwidths,
+    best_trials,
+    categorical_variance_share,
+    grid_cells,
+    variance_share,
+)
 
 Floats = npt.NDArray[np.float64]
+Share = Callable[[Cells, Mask], float]
 
 BEST_QUANTILE = 1 / 3  # Optuna's 0.1 would leave two or three of some 24 trials; it asks for five at least
 MIN_TRIALS = 6  # two trials among the best third
@@ -91,25 +102,33 @@ def importances(trials: SearchedTrials, *, num_draws: int = NUM_DRAWS, seed: int
         log = is_log(name, column[have])
         row = {"parameter": name, "num_trials": int(have.sum()), "log": log}
         if have.sum() >= MIN_TRIALS and np.unique(column[have]).size > 1:
-            cells = np.zeros(column.size, dtype=np.int64)
-            cells[have] = grid_cells(column[have], log=log)
             best = best_trials(values[have], quantile=BEST_QUANTILE)
-            widths = bandwidths(cells[have], best)
-            row["importance"] = variance_share(cells[have], best, widths)
+            cells, share_of, share_by_chance = _sharing(column, have, best, log=log)
+            row["importance"] = share_of(cells[have], best)
             shares = []
             for picked, resampled in drawn:
                 inside = picked[have[picked]]
                 if inside.size > 1:
-                    top = best_trials(resampled[inside], quantile=BEST_QUANTILE)
-                    shares.append(variance_share(cells[inside], top, widths))
+                    shares.append(share_of(cells[inside], best_trials(resampled[inside], quantile=BEST_QUANTILE)))
             row["low"], row["high"] = (float(level) for level in np.quantile(shares, [0.025, 0.975]))
             chance = [
-                variance_share(cells[have], best_trials(order[have], quantile=BEST_QUANTILE)) for order in shuffled
+                share_by_chance(cells[have], best_trials(order[have], quantile=BEST_QUANTILE)) for order in shuffled
             ]
             row["null_95"] = float(np.quantile(chance, 0.95))
         rows.append(row)
     names = ["parameter", "importance", "low", "high", "null_95", "num_trials", "log"]
     return pd.DataFrame(rows).reindex(columns=names).sort_values("importance", ascending=False, ignore_index=True)
+
+
+def _sharing(column: Floats, have: Mask, best: Mask, *, log: bool) -> tuple[Cells, Share, Share]:
+    """The cells of a parameter, and its variance share in a resample of the sample and in a shuffled sample."""
+    cells = np.zeros(column.size, dtype=np.int64)
+    if is_choice(column[have]):
+        choices, cells[have] = np.unique(column[have], return_inverse=True)
+        share = partial(categorical_variance_share, num_choices=choices.size)
+        return cells, share, share
+    cells[have] = grid_cells(column[have], log=log)
+    return cells, partial(variance_share, widths=bandwidths(cells[have], best)), variance_share
 
 
 def distinguishable(row: pd.Series[Any]) -> bool:

@@ -7,6 +7,13 @@ import numpy.typing as npt
 
 _LOG_NAMES = ("lr_", "tv_weight")
 _LOG_RATIO = 100.0
+_MOST_CHOICES = 8
+
+
+def is_choice(values: npt.NDArray[np.float64]) -> bool:
+    """Whether a parameter takes few whole values: a choice, whose values are told apart, not laid on an axis."""
+    distinct = np.unique(values)
+    return distinct.size <= _MOST_CHOICES and bool((distinct == np.round(distinct)).all())
 
 
 def is_log(name: str, values: npt.NDArray[np.float64]) -> bool:

@@ -26,6 +26,7 @@ from study.ledger import Ledger
 from study.plan import METRICS, StudyPlan
 
 JOURNAL = "optuna.journal"
+STARTUP_TRIALS = 8  # drawn at random before TPE begins
 MOST_ATTEMPTS = 3
 MOST_FAILURES_IN_A_ROW = 3
 
@@ -222,7 +223,7 @@ def _sampler(seed: int) -> optuna.samplers.BaseSampler:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of `group`
         return optuna.samplers.TPESampler(
             seed=seed % 2**32,
-            n_startup_trials=10,
+            n_startup_trials=STARTUP_TRIALS,
             n_ei_candidates=24,
             multivariate=True,
             group=True,

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib.cbook
@@ -65,8 +65,8 @@ def check_nothing_lost_or_doubled(results: Path, *, trials: int) -> pd.DataFrame
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A study stopped by Ctrl-C, then killed with -9, then given a torn journal and a truncated part, then continued."""
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study stopped by Ctrl-C, killed with -9, given a torn journal and a truncated part, then continued."""
     folder = tmp_path_factory.mktemp("study") / "results"
     arguments = [*SMALL, "--trials", str(TRIALS), "--results", str(folder)]
 
@@ -93,7 +93,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     kept = {path: data for path, data in finished.items() if path != truncated}
     assert {path: path.read_bytes() for path in kept} == kept, "finished blocks were written again"
     (folder / "last-output.txt").write_text(out)
-    yield folder
+    return folder
 
 
 def test_nothing_is_lost_or_doubled_by_kills(results: Path) -> None:

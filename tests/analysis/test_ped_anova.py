@@ -9,7 +9,14 @@ from optuna.distributions import FloatDistribution
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import create_trial
 
-from analysis.ped_anova import bandwidths, best_trials, density, grid_cells, variance_share
+from analysis.ped_anova import (
+    bandwidths,
+    best_trials,
+    categorical_variance_share,
+    density,
+    grid_cells,
+    variance_share,
+)
 
 QUANTILE = 1 / 3
 
@@ -39,6 +46,14 @@ def test_importance_equals_optunas(log: bool, num_trials: int, levels: int | Non
     share = variance_share(grid_cells(values, log=log), best)
     q = best.mean()
     assert share * q * (1 - q) == pytest.approx(optuna_importance(values, objective, log=log), rel=1e-6)
+
+
+def test_a_choice_that_decides_alone_explains_nearly_everything_and_noise_little() -> None:
+    rng = np.random.default_rng(0)
+    cells = np.arange(600) % 3
+    best = cells == 2
+    assert 0.95 < categorical_variance_share(cells, best, 3) <= 1
+    assert categorical_variance_share(rng.permutation(cells), best, 3) < 0.02
 
 
 def test_a_parameter_that_decides_alone_explains_nearly_everything_and_noise_nothing() -> None:

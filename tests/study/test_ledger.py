@@ -4,6 +4,7 @@ import stat
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -27,14 +28,14 @@ def test_a_second_attempt_replaces_the_first(plan: StudyPlan, ledger: Ledger) ->
 
 
 def test_a_block_without_its_last_part_does_not_count(plan: StudyPlan, ledger: Ledger) -> None:
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     class Rows(list[dict[str, object]]):
         def __iter__(self):  # type: ignore[no-untyped-def]
-            raise Killed
+            raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         ledger.write_block("search", 1, 0, {"images": [], "stages": [], "reconstructions": Rows()})
     assert list((ledger.results / "stages").glob("*.parquet"))
     assert not ledger.has_block("search", 1, 0)
@@ -81,6 +82,6 @@ def test_nothing_half_written_stays_behind_when_a_write_fails(ledger: Ledger) ->
     with pytest.raises(KeyError):
         ledger.write_block("search", 0, 0, {})
     bad = {"images": [{"phase": 1}], "stages": [], "reconstructions": []}
-    with pytest.raises(Exception, match="phase|Expected|type"):
+    with pytest.raises(pa.ArrowTypeError):
         ledger.write_block("search", 0, 0, bad)
     assert [path for table in ("images", "stages") for path in (Path(ledger.results) / table).iterdir()] == []
