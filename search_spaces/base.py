@@ -7,6 +7,7 @@ encoder, and a conditional parameter is an `if`.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -53,6 +54,13 @@ class Space:
     summary: str
     suggest: Callable[..., AttackConfig]
     domains: tuple[str, ...] | None
+    begin: Mapping[str, float]  # where a search begins; what is not named begins in the middle
+
+    def first_params(self, shape: GeneratorShape, *, budget: int) -> dict[str, float]:
+        """The parameters of the first searched config."""
+        ask = Prefer(self.begin)
+        self.suggest(ask, shape, budget=budget)
+        return ask.params
 
     def configure(self, params: Mapping[str, float], shape: GeneratorShape, *, budget: int) -> AttackConfig:
         """The config of stored parameters: the same function that chose them, replayed."""
@@ -106,6 +114,27 @@ class Draw:
         picked = self.stream.choice(options)
         self.params[name] = picked
         return picked
+
+
+class Prefer:
+    """Answers with preferred values, as near as the range allows, and with the middle of the range where there is none.
+
+    Remembers what was answered: a point to begin a search from.
+    """
+
+    def __init__(self, values: Mapping[str, float]) -> None:
+        self.values, self.params = values, dict[str, float]()
+
+    def real(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        middle = math.sqrt(low * high) if log else (low + high) / 2
+        self.params[name] = min(max(self.values.get(name, middle), low), high)
+        return self.params[name]
+
+    def choice(self, name: str, options: tuple[int, ...]) -> int:
+        wanted = self.values.get(name, options[len(options) // 2])
+        nearest = min(options, key=lambda option: abs(option - wanted))
+        self.params[name] = nearest
+        return nearest
 
 
 class Frozen:

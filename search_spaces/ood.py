@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from gifd_ops.config import AttackConfig, GeneratorShape
 from search_spaces.base import Ask, Space
-from search_spaces.schedules import Ranges, suggest_schedule
+from search_spaces.schedules import PUBLISHED, Ranges, suggest_schedule
 
 RANGES = Ranges(
     lr_first=(0.02, 0.4),
     lr_last=(0.002, 0.4),
-    feature_radius=(0.05, 5.0),
-    latent_radius=(0.02, 5.0),
-    noise_radius=(0.02, 5.0),
+    feature_radius=(0.1, 5.0),
+    latent_radius=(0.2, 5.0),
+    noise_radius=(0.05, 5.0),
     steps_tilt=(0.25, 8.0),
     tv_weight=(1e-5, 2e-1),
 )
@@ -27,4 +27,5 @@ SPACE = Space(
     summary="images out of the generator's distribution (art, cartoon, sketch), photo measured beside them",
     suggest=suggest,
     domains=None,
+    begin=PUBLISHED,
 )

@@ -7,10 +7,24 @@ from dataclasses import dataclass
 from gifd_ops.config import AttackConfig, GeneratorShape, Radius, Stage
 from search_spaces.base import Ask
 from search_spaces.curves import apportion, geometric
-from search_spaces.published import L2_WEIGHT
+from search_spaces.published import FEATURE_RADII, L2_WEIGHT, LR, TV_WEIGHT
 
 LEAST_EVALUATIONS = 2  # of a stage: one update, one to score its image
 WORTHWHILE_EVALUATIONS = 15  # per layer and restart: with fewer a second start costs more than it finds
+
+
+# The published recipe in the terms of a space, as far as it can be said there: a stage at every layer, alike in steps
+# and learning rate, inside balls. The recipe itself has no parameters that a sampler could learn from.
+PUBLISHED = {
+    "end_layer": len(FEATURE_RADII),  # the last one
+    **{f"search_layer_{layer}": 1 for layer in range(1, len(FEATURE_RADII))},
+    "restarts": 1,
+    "lr_first": LR,
+    "lr_last": LR,
+    "steps_tilt": 1.0,
+    "balls": 1,
+    "tv_weight": TV_WEIGHT,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +50,8 @@ def suggest_schedule(ask: Ask, shape: GeneratorShape, *, budget: int, ranges: Ra
     """A config that spends exactly `budget` gradient evaluations per target.
 
     The first stage always searches the latent (layer 0). Learning rates and feature radii run geometrically from the
-    first stage to the last; radii are relative to the l1 norm of what they hold.
+    first stage to the last; radii are relative to the l1 norm of what they hold. One choice decides whether there are
+    balls at all: the widest radii bind nothing, so each variable can still be set free alone.
     """
     end_layer = ask.choice("end_layer", tuple(range(shape.num_layers)))
     layers = [0]
@@ -54,15 +69,14 @@ def suggest_schedule(ask: Ask, shape: GeneratorShape, *, budget: int, ranges: Ra
     evaluations = apportion(budget // restarts, geometric(1.0, tilt, len(layers)), least=LEAST_EVALUATIONS)
 
     feature_radii: list[Radius | None] = [None] * len(layers)
-    if later and ask.choice("feature_ball", (0, 1)):
-        first = ask.real("feature_radius_first", *ranges.feature_radius, log=True)
-        last = ask.real("feature_radius_last", *ranges.feature_radius, log=True) if len(layers) > 2 else first
-        feature_radii = [None, *(_relative(value) for value in geometric(first, last, len(layers) - 1))]
     latent_radius = noise_radius = None
-    if ask.choice("latent_ball", (0, 1)):
+    if ask.choice("balls", (0, 1)):
         latent_radius = _relative(ask.real("latent_radius", *ranges.latent_radius, log=True))
-    if ask.choice("noise_ball", (0, 1)):
         noise_radius = _relative(ask.real("noise_radius", *ranges.noise_radius, log=True))
+        if later:
+            first = ask.real("feature_radius_first", *ranges.feature_radius, log=True)
+            last = ask.real("feature_radius_last", *ranges.feature_radius, log=True) if len(layers) > 2 else first
+            feature_radii = [None, *(_relative(value) for value in geometric(first, last, len(layers) - 1))]
 
     stages = tuple(
         Stage(

@@ -47,15 +47,14 @@ def run_study(launch: Launch, console: Console) -> int:
     from study.search import Search
     from study.status import SearchView, watch
 
-    plan = launch.plan
-    ledger = Ledger(launch.results)
-    plan.save(launch.results)
-    save_environment(plan, launch.results)
-    ledger.remove_partials()
-    for part in ledger.set_aside_damaged():
-        console.print(f"set aside {part}, which cannot be read; its block is run again")
-    print_heading(launch, console)
+    plan, ledger = launch.plan, Ledger(launch.results)
     try:
+        plan.save(launch.results)
+        save_environment(plan, launch.results)
+        ledger.remove_partials()
+        for part in ledger.set_aside_damaged():
+            console.print(f"set aside {part}, which cannot be read; its block is run again")
+        print_heading(launch, console)
         search = Search(plan, ledger, trials=launch.trials)
         with cluster(launch.address, max_concurrent=launch.max_concurrent) as workers:
 

@@ -26,7 +26,7 @@ from study.ledger import Ledger
 from study.plan import METRICS, StudyPlan
 
 JOURNAL = "optuna.journal"
-STARTUP_TRIALS = 8  # drawn at random before TPE begins
+STARTUP_TRIALS = 6  # the published recipe, its likeness in the space, four at random; then TPE
 MOST_ATTEMPTS = 3
 MOST_FAILURES_IN_A_ROW = 3
 
@@ -89,6 +89,9 @@ class Search:
 
     def _new_job(self) -> Job:
         self.study.sampler = _sampler(derive_seed(self.plan.seed, "ask", self._handed_out()))
+        if self._handed_out() == 1:
+            space, shape = self.plan.search_space, self.plan.task_info.generator_shape
+            self.study.enqueue_trial(space.first_params(shape, budget=self.plan.budget))
         trial = self.study.ask()
         if trial.number == 0:
             origin, params = "published", dict[str, float]()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces.base import Draw, Frozen, Range, Replay
+from search_spaces.base import Draw, Frozen, Prefer, Range, Replay
 
 
 class Extreme(random.Random):
@@ -110,3 +110,11 @@ def test_a_fixed_value_out_of_range_is_refused() -> None:
         frozen.real("lr", 0.1, 1.0)
     with pytest.raises(ValueError, match="restarts must be one of 1, 2, got 5"):
         frozen.choice("restarts", (1, 2))
+
+
+def test_a_preferred_value_is_taken_as_far_as_the_range_allows() -> None:
+    ask = Prefer({"lr": 9.0, "layer": 7})
+    assert ask.real("lr", 0.1, 0.4) == 0.4
+    assert ask.choice("layer", (0, 1, 2)) == 2
+    assert ask.real("other", 0.01, 1.0, log=True) == pytest.approx(0.1)
+    assert ask.params == {"lr": 0.4, "layer": 2, "other": pytest.approx(0.1)}

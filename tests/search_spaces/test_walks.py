@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gifd_ops.config import AttackConfig, GeneratorShape
 from gifd_ops.tasks import PORTRAITS
 from search_spaces.base import Draw, Frozen, Space
+from search_spaces.published import published_scaled
 from search_spaces.registry import SPACES, get_space
 from search_spaces.schedules import LEAST_EVALUATIONS, WORTHWHILE_EVALUATIONS, restart_options
 
@@ -93,7 +94,7 @@ def test_only_stages_with_a_feature_have_a_feature_ball(walks: list[Walk]) -> No
     for _, _, params, config in walks:
         assert config.stages[0].feature_radius is None
         for stage in config.stages[1:]:
-            assert (stage.feature_radius is not None) == bool(params["feature_ball"])
+            assert (stage.feature_radius is not None) == bool(params["balls"])
 
 
 def test_balls_are_relative_so_that_they_mean_the_same_for_any_width(walks: list[Walk]) -> None:
@@ -128,12 +129,13 @@ def test_the_tilt_says_which_end_of_the_schedule_gets_more_steps(walks: list[Wal
 def test_a_parameter_that_does_nothing_is_not_asked(walks: list[Walk]) -> None:
     for _, _, params, config in walks:
         stages = len(config.stages)
-        later = {"lr_last", "steps_tilt", "feature_ball"}
+        later = {"lr_last", "steps_tilt"}
         assert later <= params.keys() if stages > 1 else not later & params.keys()
-        assert ("feature_radius_first" in params) == bool(params.get("feature_ball"))
-        assert ("feature_radius_last" in params) == (bool(params.get("feature_ball")) and stages > 2)
+        balls = bool(params["balls"])
+        assert ("feature_radius_first" in params) == (balls and stages > 1)
+        assert ("feature_radius_last" in params) == (balls and stages > 2)
         for kind in ("latent", "noise"):
-            assert (f"{kind}_radius" in params) == bool(params[f"{kind}_ball"])
+            assert (f"{kind}_radius" in params) == balls
 
 
 @given(st.integers(1, 2000), st.sampled_from(sorted(SHAPES)))
@@ -170,3 +172,12 @@ def test_the_space_for_the_unseen_reaches_at_least_as_far() -> None:
     assert near.keys() == far.keys()
     assert all(far[name].high >= near[name].high for name in near)
     assert far["feature_radius_first"].high > near["feature_radius_first"].high
+
+
+def test_a_search_begins_at_the_likeness_of_the_published_recipe(space: Space) -> None:
+    shape, budget = PORTRAITS.generator_shape, 120
+    config = space.configure(space.first_params(shape, budget=budget), shape, budget=budget)
+    published = published_scaled(shape, budget=budget)
+    assert [(stage.layer, stage.steps) for stage in config.stages] == [(s.layer, s.steps) for s in published.stages]
+    assert {stage.lr for stage in config.stages} == {0.1}
+    assert (config.restarts, config.tv_weight) == (published.restarts, published.tv_weight)

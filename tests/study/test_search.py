@@ -167,10 +167,10 @@ def test_failures_in_a_row_end_the_search_with_the_first_message(plan: StudyPlan
 def test_fixed_parameters_are_not_searched(plan: StudyPlan, ledger: Ledger) -> None:
     from dataclasses import replace
 
-    search = Search(replace(plan, fixed=(("restarts", 2.0), ("end_layer", 3.0))), ledger, trials=4)
+    search = Search(replace(plan, fixed=(("balls", 0.0), ("end_layer", 3.0))), ledger, trials=4)
     jobs = run(search, plan, ledger)
-    assert all(job.params["restarts"] == 2 and job.params["end_layer"] == 3 for job in jobs[1:])
-    assert all("restarts" not in trial.params for trial in search.study.trials)
+    assert all(job.params["balls"] == 0 and job.params["end_layer"] == 3 for job in jobs[1:])
+    assert all("balls" not in trial.params for trial in search.study.trials)
 
 
 def test_tuning_beats_random_on_a_smooth_objective(plan: StudyPlan, ledger: Ledger) -> None:
