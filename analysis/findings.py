@@ -108,18 +108,19 @@ def _parameter_finding(results: Results) -> Finding:
         return Finding(f"Which parameter matters most cannot be said: {error}.", None)
     if table.empty:
         return Finding("Which parameter matters most cannot be said: too few trials share a varying parameter.", None)
-    best = table.iloc[0]
+    rows = [row for _, row in table.iterrows()]
+    told = [row for row in rows if distinguishable(row)]
+    best = (told or rows)[0]
     estimate = Estimate(float(best["importance"]), float(best["low"]), float(best["high"]), _num_targets(results))
     numbers = f"importance {rounded(estimate.mean, 2)}, {rounded(best['low'], 2)} to {rounded(best['high'], 2)}"
-    if not distinguishable(best):
+    if not told:
         return Finding(
             f"No parameter can be told apart from no effect in {best['num_trials']} trials; "
             f"`{best['parameter']}` comes first ({numbers}; chance reaches {rounded(best['null_95'], 2)}).", estimate
         )  # fmt: skip
     text = f"During the search `{best['parameter']}` matters most ({numbers})"
-    rest = [row for _, row in table.iloc[1:].iterrows()]
-    lost = [row for row in rest if not distinguishable(row)]
-    if rest and len(lost) == len(rest):
+    lost = [row for row in rows if not distinguishable(row)]
+    if lost and len(told) == 1:
         text += "; no other parameter can be told apart from no effect"
     elif lost:
         named = f"`{lost[0]['parameter']}`" if len(lost) == 1 else f"{len(lost)} of {len(table)} parameters"

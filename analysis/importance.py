@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ import pandas as pd
 
 from analysis.improvement import improvement_matrix, paired_improvement
 from analysis.load import Results
-from analysis.parameters import is_choice, is_log
+from analysis.parameters import Scale, scales
 from analysis.ped_anova import (
     Cells,
     Mask,
@@ -35,11 +35,12 @@ NUM_DRAWS = 200
 @dataclass(frozen=True)
 class SearchedTrials:
     """The trials of a search: `improvement` [trials, targets] in the metric's unit (NaN where a trial lacks a target),
-    `domains` [targets], and `parameters` with one row per trial (NaN where a trial lacks a parameter)."""
+    `domains` [targets], `parameters` with one row per trial (NaN where a trial lacks a parameter), and their scales."""
 
     improvement: Floats
     domains: npt.NDArray[np.str_]
     parameters: pd.DataFrame
+    scales: Mapping[str, Scale]
 
     def values(self, weights: npt.NDArray[np.float64] | None = None) -> Floats:
         """The value [trials] of each trial: the mean over domains of its mean improvement; NaN without any target.
@@ -75,11 +76,11 @@ def searched_trials(results: Results) -> SearchedTrials:
             f"recipe, {results.path} holds {len(valued)}; continue the study with more trials"
         )
     chosen = parameters.loc[[numbers[row] for row in valued]].dropna(axis="columns", how="all")
-    return SearchedTrials(improvement[valued], domains, chosen)
+    return SearchedTrials(improvement[valued], domains, chosen, scales(results.plan))
 
 
 def importances(trials: SearchedTrials, *, num_draws: int = NUM_DRAWS, seed: int) -> pd.DataFrame:
-    """One row per parameter, most important first: parameter, importance, low, high, null_95, num_trials, log.
+    """One row per parameter, most important first: parameter, importance, low, high, null_95, num_trials, log, choice.
 
     importance: the share of the variance of "this trial is among the best third" that the parameter alone explains
     (PED-ANOVA, see `ped_anova.variance_share`). A conditional parameter is judged among the `num_trials` trials that
@@ -99,11 +100,11 @@ def importances(trials: SearchedTrials, *, num_draws: int = NUM_DRAWS, seed: int
     rows = []
     for name, column in columns.items():
         have = np.isfinite(column)
-        log = is_log(name, column[have])
-        row = {"parameter": name, "num_trials": int(have.sum()), "log": log}
+        scale = trials.scales.get(name, Scale(log=False, choice=False))
+        row = {"parameter": name, "num_trials": int(have.sum()), "log": scale.log, "choice": scale.choice}
         if have.sum() >= MIN_TRIALS and np.unique(column[have]).size > 1:
             best = best_trials(values[have], quantile=BEST_QUANTILE)
-            cells, share_of, share_by_chance = _sharing(column, have, best, log=log)
+            cells, share_of, share_by_chance = _sharing(column, have, best, scale)
             row["importance"] = share_of(cells[have], best)
             shares = []
             for picked, resampled in drawn:
@@ -116,19 +117,27 @@ def importances(trials: SearchedTrials, *, num_draws: int = NUM_DRAWS, seed: int
             ]
             row["null_95"] = float(np.quantile(chance, 0.95))
         rows.append(row)
-    names = ["parameter", "importance", "low", "high", "null_95", "num_trials", "log"]
+    names = ["parameter", "importance", "low", "high", "null_95", "num_trials", "log", "choice"]
     return pd.DataFrame(rows).reindex(columns=names).sort_values("importance", ascending=False, ignore_index=True)
 
 
-def _sharing(column: Floats, have: Mask, best: Mask, *, log: bool) -> tuple[Cells, Share, Share]:
-    """The cells of a parameter, and its variance share in a resample of the sample and in a shuffled sample."""
+def _sharing(column: Floats, have: Mask, best: Mask, scale: Scale) -> tuple[Cells, Share, Share]:
+    """The cells of a parameter, and its variance share in a resample of the sample and in a shuffled sample.
+
+    A share is at most 1; few trials can lift its estimate past that, where it is cut.
+    """
     cells = np.zeros(column.size, dtype=np.int64)
-    if is_choice(column[have]):
+    if scale.choice:
         choices, cells[have] = np.unique(column[have], return_inverse=True)
         share = partial(categorical_variance_share, num_choices=choices.size)
-        return cells, share, share
-    cells[have] = grid_cells(column[have], log=log)
-    return cells, partial(variance_share, widths=bandwidths(cells[have], best)), variance_share
+        return cells, _at_most_one(share), _at_most_one(share)
+    cells[have] = grid_cells(column[have], log=scale.log)
+    widths = bandwidths(cells[have], best)
+    return cells, _at_most_one(partial(variance_share, widths=widths)), _at_most_one(variance_share)
+
+
+def _at_most_one(share: Share) -> Share:
+    return lambda cells, best: min(1.0, share(cells, best))
 
 
 def distinguishable(row: pd.Series[Any]) -> bool:

@@ -41,7 +41,7 @@ def write_sensitivity(results: Results) -> pd.DataFrame:
     )
     folder = results.path / "analysis"
     folder.mkdir(exist_ok=True)
-    table.drop(columns="log").to_csv(folder / "sensitivity.csv", index=False)
+    table.drop(columns=["log", "choice"]).to_csv(folder / "sensitivity.csv", index=False)
     points.to_csv(folder / "sensitivity_effects.csv", index=False)
     curves[["parameter", "value", "improvement", "low", "high", "num_trials"]].to_csv(
         folder / "sensitivity_curves.csv", index=False

@@ -27,6 +27,10 @@ def sensitivity_figure(table: pd.DataFrame, points: pd.DataFrame, curves: pd.Dat
         name = str(row["parameter"])
         chosen = points["parameter"] == name
         _effect(axes, points[chosen], curves[curves["parameter"] == name], log=bool(row["log"]))
+        if row["choice"]:
+            axes.set_xticks(sorted(points.loc[chosen, "value"].unique()))
+            axes.margins(x=0.15)
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.set_xlabel(name, labelpad=1)
     for axes in list(grid.flat)[len(leading) :]:
         axes.set_visible(False)
@@ -45,11 +49,11 @@ def _bars(axes: Axes, table: pd.DataFrame) -> None:
     axes.set_yticks(places, [f"{row['parameter']}  ({row['num_trials']})" for _, row in table.iterrows()])
     axes.invert_yaxis()
     axes.set_xlim(left=0)
-    axes.set_xlabel("importance (share of variance of being\nin the best third of the trials)")
+    axes.set_xlabel("importance (share of variance of being\nin the best third); in brackets: trials")
     clean(axes, grid="x")
     axes.tick_params(axis="y", length=0)
-    axes.legend(loc="lower right", frameon=False, handlelength=1.2)
-    panel_letter(axes, "a", "importance (trials with the parameter)")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.3, -0.22), ncols=2, frameon=False, handlelength=1.2)
+    panel_letter(axes, "a", "importance")
 
 
 def _effect(axes: Axes, points: pd.DataFrame, curve: pd.DataFrame, *, log: bool) -> None:

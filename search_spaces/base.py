@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from gifd_ops.config import AttackConfig, GeneratorShape
 
@@ -36,6 +36,12 @@ class Range:
     high: float
     log: bool = False
     options: tuple[int, ...] | None = None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Range:
+        """The range that `dataclasses.asdict` took apart."""
+        options = values["options"]
+        return cls(values["low"], values["high"], values["log"], None if options is None else tuple(options))
 
     def __contains__(self, value: float) -> bool:
         return value in self.options if self.options is not None else self.low <= value <= self.high

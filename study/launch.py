@@ -113,8 +113,8 @@ def print_plan(launch: Launch, console: Console) -> None:
     console.print(f"{launch.trials} trials; steered by {plan.metric} on {', '.join(plan.steered_domains)}\n")
     console.print("parameters:")
     fixed = dict(plan.fixed)
-    for name, allowed in plan.ranges:
-        console.print(f"  {name:22} {f'{fixed[name]:g} (set)' if name in fixed else allowed}")
+    for name, allowed in plan.parameters:
+        console.print(f"  {name:22} {f'{fixed[name]:g} (set)' if name in fixed else str(allowed)}")
     console.print("\npublished recipe:")
     _print_config(plan.configure({}, origin="published").to_dict(), console)
     for number in range(3):

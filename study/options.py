@@ -116,7 +116,7 @@ def read_options(arguments: list[str] | None) -> Launch:
         targets_per_domain=options.targets_per_domain,
         test_targets_per_domain=options.test_targets_per_domain,
         fixed=tuple(sorted(fixed.items())),
-        ranges=tuple(sorted((name, str(allowed)) for name, allowed in ranges.items())),
+        parameters=tuple((name, ranges[name]) for name in sorted(ranges)),
         checkpoint_sha256=check_checkpoint(task),
         keep_targets=options.keep_targets or pictures is None,
         pictures=pictures,

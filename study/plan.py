@@ -12,7 +12,7 @@ from typing import Any
 
 from gifd_ops.config import AttackConfig
 from gifd_ops.tasks import TASKS, USER_DOMAIN, Task
-from search_spaces.base import Space
+from search_spaces.base import Range, Space
 from search_spaces.published import published_scaled
 from search_spaces.registry import get_space
 from study.schema import SCHEMA_VERSION
@@ -36,7 +36,7 @@ class StudyPlan:
     targets_per_domain: int
     test_targets_per_domain: int
     fixed: tuple[tuple[str, float], ...]  # parameters that --set froze
-    ranges: tuple[tuple[str, str], ...]  # what the space could suggest when the study began
+    parameters: tuple[tuple[str, Range], ...]  # all that the space could ask for when the study began
     checkpoint_sha256: str
     keep_targets: bool
     pictures: tuple[str, ...] | None  # sha256 of a person's own pictures, in the order they are used
@@ -110,9 +110,11 @@ class StudyPlan:
     def from_json(cls, text: str) -> StudyPlan:
         """The plan that `to_json` wrote."""
         values = json.loads(text)
-        pairs = {name: tuple(tuple(pair) for pair in values[name]) for name in ("fixed", "ranges")}
-        pictures = None if values["pictures"] is None else tuple(values["pictures"])
-        return cls(**(values | pairs | {"domains": tuple(values["domains"]), "pictures": pictures}))
+        values["fixed"] = tuple((name, value) for name, value in values["fixed"])
+        values["parameters"] = tuple((name, Range.from_dict(entry)) for name, entry in values["parameters"])
+        values["domains"] = tuple(values["domains"])
+        values["pictures"] = None if values["pictures"] is None else tuple(values["pictures"])
+        return cls(**values)
 
     def save(self, results: Path) -> None:
         """Write `plan.json`, whole or not at all."""

@@ -95,7 +95,24 @@ def write_ledger(path: Path, ledger: Ledger) -> Path:
                     if ledger.pictures and phase == "test":
                         noisy = np.clip(picture + rng.normal(0, 0.2 / (1 + trial), picture.shape), 0, 1)
                         rows["images"].append({**identity, "png": _png(noisy)})
-    plan = {"metric": "psnr_db", "domains": list(ledger.domains), "steered_domains": list(ledger.steered)}
+    parameters = [
+        [name, {"low": 0.0, "high": 1.0, "log": log, "options": options}]
+        for name, log, options in (
+            ("lr_io", True, None),
+            ("lr_decay", False, None),
+            ("tv_weight", True, None),
+            ("num_stages", False, [1, 2, 3, 4]),
+            ("warmup", False, None),
+            ("lr_layer_2", True, None),
+            ("feature_radius", True, None),
+        )
+    ]
+    plan = {
+        "parameters": parameters,
+        "metric": "psnr_db",
+        "domains": list(ledger.domains),
+        "steered_domains": list(ledger.steered),
+    }
     path.mkdir(parents=True, exist_ok=True)
     (path / "plan.json").write_text(json.dumps(plan))
     if ledger.finalists is not None:
