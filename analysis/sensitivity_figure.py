@@ -49,7 +49,7 @@ def _bars(axes: Axes, table: pd.DataFrame) -> None:
     axes.set_yticks(places, [f"{row['parameter']}  ({row['num_trials']})" for _, row in table.iterrows()])
     axes.invert_yaxis()
     axes.set_xlim(left=0)
-    axes.set_xlabel("importance (share of variance of being\nin the best third); in brackets: trials")
+    axes.set_xlabel("share of the variance of being\nin the best third (in brackets: trials)")
     clean(axes, grid="x")
     axes.tick_params(axis="y", length=0)
     axes.legend(loc="upper center", bbox_to_anchor=(0.3, -0.22), ncols=2, frameon=False, handlelength=1.2)
