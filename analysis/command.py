@@ -12,7 +12,9 @@ from analysis.load import Results, load_results
 def run_command(
     argv: Sequence[str] | None, *, name: str, description: str, action: Callable[[Results], Sequence[str]]
 ) -> int:
-    """The exit status of `python -m analysis.<name> RESULTS`: 0, or 2 with `analysis: <message>` on stderr.
+    """The exit status of `python -m analysis.<name> RESULTS`: 0, or `analysis: <message>` on stderr.
+
+    2: what was given cannot be analyzed. 1: the figures could not be written (a full disk); the ledger is untouched.
 
     `action` gets the loaded results and returns the lines to print.
     """
@@ -24,6 +26,9 @@ def run_command(
     except ValueError as error:
         print(f"analysis: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"analysis: {name} could not be written ({error}); make room, then run it again", file=sys.stderr)
+        return 1
     for line in lines:
         print(line)
     return 0

@@ -32,7 +32,7 @@ examples:
   python -m study.launch --space ood --dry-run                      # the plan and three sampled configs, nothing runs
   python -m study.launch --space ood --images pictures --trials 40  # your own pictures, 40 trials
   python -m study.launch --space in_distribution --victim convnet --set restarts=1 --results results/convnet
-  python -m study.launch --space ood --trials 500 --address ray://head:10001   # on a cluster
+  python -m study.launch --space ood --trials 500 --address 10.0.0.1:6379   # on a Ray cluster
 """
 
 

@@ -197,3 +197,17 @@ def _workers(driver: int) -> list[int]:
     """The trial actors of a driver's own Ray."""
     below = psutil.Process(driver).children(recursive=True)
     return [child.pid for child in below if any("AttackTrainable" in part for part in child.cmdline())]
+
+
+@pytest.mark.slow
+def test_a_running_cluster_of_two_nodes_is_used(tmp_path: Path) -> None:
+    from ray.cluster_utils import Cluster
+
+    results = tmp_path / "results"
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        nodes.add_node(num_cpus=1)
+        finish(start(*SMALL, "--trials", "3", "--address", nodes.address, "--results", str(results)))
+    finally:
+        nodes.shutdown()
+    check_nothing_lost_or_doubled(results, trials=3)
