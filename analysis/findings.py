@@ -36,12 +36,18 @@ def findings(results: Results) -> list[Finding]:
 def header(results: Results) -> str:
     """The line above the findings: how many images of the test phase, and how many per domain."""
     tested = results.reconstructions(["domain", "target_id"], "test").drop_duplicates()
+    tuned_on = set(results.reconstructions(["target_id"], "search")["target_id"])
     if tested.empty:
         return "On images that the search never saw, nothing can be said yet: the study has no test phase."
     counts = tested.groupby("domain").size()
     per_domain = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
     images = "1 image" if len(tested) == 1 else f"{len(tested)} images"
-    return f"On {images} that the search never saw ({per_domain} per domain, fresh seeds):"
+    if tuned_on & set(tested["target_id"]):  # too few pictures to set some aside
+        return f"On {images} that steered the search as well ({per_domain} per domain, fresh victims and seeds):"
+    wanted = int(results.plan.get("test_targets_per_domain", 0)) * len(results.plan.get("domains", ()))
+    unfinished = not results.plan.get("pictures") and len(tested) < wanted
+    note = f"; the test is unfinished, {len(tested)} of {wanted}" if unfinished else ""
+    return f"On {images} that the search never saw ({per_domain} per domain, fresh seeds{note}):"
 
 
 def _improvement_finding(results: Results) -> Finding:

@@ -83,6 +83,15 @@ def _frame(table: pa.Table) -> pd.DataFrame:
     return frame
 
 
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(
+            f"{path} cannot be read ({error}); run the same `python -m study.launch` command again to write it anew"
+        ) from error
+
+
 def load_results(path: str | Path) -> Results:
     """The results in folder `path`. Raises ValueError if it holds no plan or no reconstruction yet."""
     folder = Path(path)
@@ -93,8 +102,8 @@ def load_results(path: str | Path) -> Results:
     finalists = folder / _FINALISTS
     results = Results(
         path=folder,
-        plan=json.loads((folder / _PLAN).read_text()),
-        finalists=json.loads(finalists.read_text()) if finalists.is_file() else None,
+        plan=_read_json(folder / _PLAN),
+        finalists=_read_json(finalists) if finalists.is_file() else None,
     )
     if results.reconstructions(["trial"]).empty:
         raise ValueError(

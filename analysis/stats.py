@@ -27,12 +27,14 @@ class Estimate:
         """Whether the interval excludes 0; False where there is no interval."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
-    def describe(self, unit: str, *, decimals: int = 1) -> str:
+    def describe(self, unit: str, *, decimals: int | None = None) -> str:
         """The estimate in words: `2.4 dB (95 % interval 1.7 to 3.1)`."""
         return self.brief(unit, decimals=decimals, lead=f"{100 * self.level:.0f} % interval ")
 
-    def brief(self, unit: str, *, decimals: int = 1, lead: str = "") -> str:
+    def brief(self, unit: str, *, decimals: int | None = None, lead: str = "") -> str:
         """The estimate where the level has been named before: `2.4 dB (1.7 to 3.1)`; `lead` opens the bracket."""
+        if decimals is None:
+            decimals = 1 if unit == "dB" else 3
         mean = f"{rounded(self.mean, decimals)} {unit}"
         if self.low is None or self.high is None:
             return f"{mean} (a single target: no interval)"

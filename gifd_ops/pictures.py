@@ -57,8 +57,11 @@ def _check_readable(path: Path) -> None:
     try:
         with Image.open(path) as image:
             image.load()
+            deep = image.mode.startswith(("I", "F"))
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         kind = path.suffix.lstrip(".").upper() or "no suffix"
         raise ValueError(
             f"{path} is not an image that can be read here ({kind}); convert it to PNG or JPEG, or remove it"
         ) from error
+    if deep:
+        raise ValueError(f"{path} has more than 8 bits per channel ({image.mode}); convert it to an 8-bit PNG or JPEG")

@@ -33,7 +33,10 @@ def describe_environment(plan: StudyPlan) -> dict[str, Any]:
 def save_environment(plan: StudyPlan, results: Path) -> None:
     """Write `environment.json`, or append to it if the study continues somewhere else."""
     path = results / "environment.json"
-    entries = json.loads(path.read_text()) if path.exists() else []
+    try:
+        entries = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):  # none yet, or not to be read: what this run runs on is known anyway
+        entries = []
     entry = describe_environment(plan)
     if entry not in entries:
         partial = results / ".environment.json.partial"

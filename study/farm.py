@@ -38,6 +38,9 @@ class JobSource(Protocol):
     def finish(self, job: Job, *, failure: str | None = None) -> None:
         """A worker is done with the job, or failed at it."""
 
+    def put_back(self, job: Job) -> None:
+        """The job ended through no fault of its own."""
+
 
 class FixedJobs:
     """A list of jobs as a source; each is tried again once."""
@@ -58,6 +61,12 @@ class FixedJobs:
             self.waiting.append(again)
         else:
             raise RuntimeError(f"{job.phase} of trial {job.trial} failed twice: {failure or 'its worker died'}")
+
+    def put_back(self, job: Job) -> None:
+        if self.ledger.is_complete(job.phase, job.trial, blocks=self.plan.num_blocks(job.phase)):
+            self.done += 1
+        else:
+            self.waiting.append(job)
 
 
 class _SourceSearcher(Searcher):
@@ -183,7 +192,7 @@ def run_jobs(
             if restart == MOST_RESTARTS - 1:
                 raise RuntimeError(f"Ray failed {MOST_RESTARTS} times; the last time: {error}") from error
             for job in list(searcher.jobs.values()):
-                source.finish(job, failure=f"Ray failed: {error}")
+                source.put_back(job)
             continue
         finally:
             shutil.rmtree(scratch, ignore_errors=True)

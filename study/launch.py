@@ -31,8 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
             print_plan(launch, console)
             return 0
         with only_driver(launch.results):
+            launch.plan.save(launch.results)
             return run_study(launch, console)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"study: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -49,11 +50,11 @@ def run_study(launch: Launch, console: Console) -> int:
 
     plan, ledger = launch.plan, Ledger(launch.results)
     try:
-        plan.save(launch.results)
         save_environment(plan, launch.results)
         ledger.remove_partials()
         for part in ledger.set_aside_damaged():
-            console.print(f"set aside {part}, which cannot be read; its block is run again")
+            again = "it is listed anew with the next block" if part.parts[0] == "targets" else "its block is run again"
+            console.print(f"set aside {part}, which cannot be read; {again}")
         print_heading(launch, console)
         search = Search(plan, ledger, trials=launch.trials)
         with cluster(launch.address, max_concurrent=launch.max_concurrent) as workers:

@@ -30,8 +30,9 @@ class Ledger:
 
     def create(self) -> None:
         """Make the folders, readable by their owner only; harmless where they exist."""
-        self.results.mkdir(parents=True, exist_ok=True)
-        self.results.chmod(0o700)
+        if not self.results.exists():
+            self.results.mkdir(parents=True)
+            self.results.chmod(0o700)
         for table in TABLES:
             (self.results / table).mkdir(mode=0o700, exist_ok=True)
 
@@ -78,6 +79,18 @@ class Ledger:
             return None
         row: dict[str, Any] = pq.read_table(path, partitioning=None).to_pylist()[0]
         return row | {"params": dict(row["params"])}
+
+    def trial_numbers(self, phase: str) -> set[int]:
+        """Numbers of all trials of a phase that any table but `targets` knows."""
+        tables = (table for table in TABLES if table != "targets")
+        parts = (path for table in tables for path in (self.results / table).glob(f"{phase}-*.parquet"))
+        return {int(path.stem.split("-")[1]) for path in parts}
+
+    def set_aside_trial(self, phase: str, trial: int) -> None:
+        """Move all parts of a trial into the hidden folder of damaged ones."""
+        for table in reversed(TABLES):
+            for path in sorted((self.results / table).glob(f"{phase}-{trial:05d}*.parquet")):
+                self._set_aside(path)
 
     def set_aside_damaged(self) -> list[Path]:
         """Move parts that cannot be read into a hidden folder, with their block's commit mark; returns what was moved.

@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import json
 import os
+import socket
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from search_spaces.published import published_scaled
 from search_spaces.registry import SPACES, get_space
 from study.choices import check_name
 from study.plan import METRICS, StudyPlan
+from study.schema import TABLES
 
 MOST_TARGETS = 256
 
@@ -61,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     what.add_argument("--task", default="portraits", help=f"generator and images: {', '.join(TASKS)} (%(default)s)")
     what.add_argument("--victim", default="lenet", help="model whose gradient is shared: lenet, convnet (%(default)s)")
     what.add_argument("--domains", help="image domains, comma separated (default: those of the space)")
-    what.add_argument("--images", type=Path, metavar="FOLDER", help="attack your own pictures (sub-folders: classes)")
+    what.add_argument("--images", type=_folder, metavar="FOLDER", help="attack your own pictures (sub-folder: class)")
     what.add_argument("--targets-per-domain", type=int, default=4, metavar="N", help="images to tune on (%(default)s)")
     what.add_argument(
         "--test-targets-per-domain", type=int, default=8, metavar="N", help="fresh images to report on (%(default)s)"
@@ -86,7 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
     where.add_argument("--max-concurrent", type=int, metavar="N", help="trials at once (default: one per CPU)")
 
     results = parser.add_argument_group("results")
-    results.add_argument("--results", type=Path, metavar="FOLDER", help="where they go (results/SPACE)")
+    results.add_argument("--results", type=_folder, metavar="FOLDER", help="where they go (results/SPACE)")
     results.add_argument("--keep-targets", action="store_true", help="keep your own pictures in the results as well")
     results.add_argument("--dry-run", action="store_true", help="print the plan and three sampled configs, then stop")
     return parser
@@ -125,7 +127,9 @@ def read_options(arguments: list[str] | None) -> Launch:
     if results.exists() and not results.is_dir():
         raise ValueError(f"--results needs a folder; {results} is a file")
     plan.check_continues(results)
-    if not (results / "plan.json").exists() and results.is_dir() and any(results.iterdir()):
+    if options.address and not options.dry_run:
+        check_address(options.address)
+    if not (results / "plan.json").exists() and results.is_dir() and _holds_strange_files(results):
         raise ValueError(f"{results} holds files but no plan.json, so it is no study; choose another --results")
     return Launch(
         plan=plan,
@@ -150,6 +154,37 @@ def check_checkpoint(task: Task) -> str:
             "restore the file (git checkout) or reinstall the project"
         )
     return found
+
+
+def _holds_strange_files(results: Path) -> bool:
+    """Whether a folder holds more than what a study killed in its first second leaves."""
+    strange = (path for path in results.iterdir() if path.name not in {*TABLES, ".lock", ".plan.json.partial"})
+    return next(strange, None) is not None or any(next((results / t).glob("*"), None) for t in TABLES)
+
+
+def check_address(address: str) -> None:
+    """Raise ValueError if nothing answers at a Ray cluster's address (Ray itself would try for minutes)."""
+    if address in ("auto", "local"):
+        return
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdigit():
+        raise ValueError(
+            f"--address takes HOST:PORT of a Ray head, or auto, got {address!r}; for a cluster elsewhere, run the "
+            "command on one of its nodes"
+        )
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise ValueError(
+            f"no Ray cluster answers at {address} ({error}); start one there (ray start --head), or leave out "
+            "--address and unset RAY_ADDRESS to run on this machine"
+        ) from None
+
+
+def _folder(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("needs the name of a folder, got an empty one")
+    return Path(text)
 
 
 def _check_counts(options: argparse.Namespace) -> None:

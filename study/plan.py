@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from gifd_ops.config import AttackConfig
-from gifd_ops.tasks import TASKS, USER_DOMAIN, Task
+from gifd_ops.tasks import TASKS, Task
 from search_spaces.base import Range, Space
 from search_spaces.published import published_scaled
 from search_spaces.registry import get_space
 from study.schema import SCHEMA_VERSION
 
-METRICS = {"psnr_db": "maximize", "ssim": "maximize", "mse": "minimize", "matching_loss": "minimize"}
+METRICS = {"psnr_db": "maximize", "ssim": "maximize", "mse": "minimize"}  # oracles: they need the private image
 BLOCK_TARGETS = 8  # rows of one restart that a block fuses, about
 REUSE_UNDER = 8  # with fewer pictures than this the test uses the tuning pictures again
 
@@ -129,6 +129,8 @@ class StudyPlan:
             return
         try:
             there = json.loads(path.read_text())
+            if not isinstance(there, dict):
+                raise ValueError("it holds no plan")
         except ValueError as error:
             raise ValueError(f"{path} cannot be read ({error}); restore it or choose another --results") from error
         here = self.to_dict()
@@ -144,11 +146,6 @@ class StudyPlan:
 def split_of(phase: str) -> str:
     """The split whose targets a phase attacks."""
     return {"search": "tune", "test": "test"}[phase]
-
-
-def is_user_study(domains: tuple[str, ...]) -> bool:
-    """Whether the private images are a person's own pictures."""
-    return domains == (USER_DOMAIN,)
 
 
 def _short(value: object) -> str:

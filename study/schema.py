@@ -6,9 +6,6 @@ import pyarrow as pa
 
 SCHEMA_VERSION = 1
 
-# What happened to a row. Null metrics go with every outcome but `ok`.
-OUTCOMES = ("ok", "diverged", "out_of_memory", "error", "stopped")
-
 _IDENTITY = [
     pa.field("phase", pa.string(), nullable=False),  # search | test
     pa.field("trial", pa.int32(), nullable=False),  # the number of the trial in the search, 0 = published recipe
@@ -38,7 +35,7 @@ RECONSTRUCTIONS = pa.schema(
         pa.field("oracle_stage", pa.int32()),  # by PSNR: what was best
         pa.field("gradient_evaluations", pa.int32(), nullable=False),
         pa.field("seconds", pa.float64(), nullable=False),
-        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("outcome", pa.string(), nullable=False),  # ok | diverged | out_of_memory | error | stopped
         pa.field("message", pa.string()),
     ]
 )

@@ -8,7 +8,7 @@ again under their own number.
 from __future__ import annotations
 
 import warnings
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
@@ -62,6 +62,7 @@ class Search:
         self.outcomes: dict[int, str] = {}
         self.running: set[int] = set()
         self.failures: list[str] = []
+        self._failed: Counter[int] = Counter()  # by trial, in this run: a restart is no failure
         self._waiting: list[int] = []  # finished before the published recipe, not told yet
         self._again: deque[Job] = deque()
         self._reconcile()
@@ -85,22 +86,31 @@ class Search:
         return len(self.outcomes)
 
     def _handed_out(self) -> int:
-        return len(self.study.get_trials(deepcopy=False))
+        return sum(trial.state != TrialState.WAITING for trial in self.study.get_trials(deepcopy=False))
 
-    def _new_job(self) -> Job:
-        self.study.sampler = _sampler(derive_seed(self.plan.seed, "ask", self._handed_out()))
-        if self._handed_out() == 1:
+    def _new_job(self, params: Mapping[str, float] | None = None) -> Job:
+        """A job that was never handed out; `params` are its answers where they are known already."""
+        number, trials = self._handed_out(), self.study.get_trials(deepcopy=False)
+        self.study.sampler = self._sampler_of(number)
+        if params is None and number == 1:
             space, shape = self.plan.search_space, self.plan.task_info.generator_shape
-            self.study.enqueue_trial(space.first_params(shape, budget=self.plan.budget))
-        trial = self.study.ask()
+            params = space.first_params(shape, budget=self.plan.budget)
+        if params is not None and len(trials) == number:  # else one waits already
+            self.study.enqueue_trial(dict(params))
+        return self._ask(self.study.ask())
+
+    def _sampler_of(self, number: int) -> optuna.samplers.BaseSampler:
+        return _sampler(derive_seed(self.plan.seed, "ask", number))
+
+    def _ask(self, trial: optuna.Trial) -> Job:
         if trial.number == 0:
             origin, params = "published", dict[str, float]()
         else:
             origin, ask = "search", Frozen(OptunaAsk(trial), dict(self.plan.fixed))
             self.plan.search_space.suggest(ask, self.plan.task_info.generator_shape, budget=self.plan.budget)
             params = ask.params
-        trial.set_user_attr("job", {"origin": origin, "params": params})
         trial.set_user_attr("attempt", 1)
+        trial.set_user_attr("job", {"origin": origin, "params": params})  # last: the mark of a trial that was asked
         return Job(phase=self.phase, trial=trial.number, attempt=1, origin=origin, params=params)
 
     # -- learning ------------------------------------------------------------------------------------------------
@@ -118,13 +128,22 @@ class Search:
         self.failures.append(f"trial {job.trial}, attempt {job.attempt}: {failure or 'its worker died'}")
         if len(self.failures) >= MOST_FAILURES_IN_A_ROW:
             raise StudyError(f"{len(self.failures)} failures in a row; the first was: {self.failures[0]}")
-        if job.attempt < MOST_ATTEMPTS:
+        self._failed[job.trial] += 1
+        if self._failed[job.trial] < MOST_ATTEMPTS:
             self._again.append(self._retry(job.trial))
             return
         message = failure or "its worker died"
         self.ledger.write_trial(self.phase, job.trial, trial_row(self.plan, job, outcome="error", message=message))
         self._tell(job.trial, TrialState.FAIL)
         self.outcomes[job.trial] = "error"
+
+    def put_back(self, job: Job) -> None:
+        """Take a job back that ended through no fault of its own, to be handed out again."""
+        self.running.discard(job.trial)
+        if self.ledger.is_complete(self.phase, job.trial, blocks=self.num_blocks):
+            self.finish(job)
+        else:
+            self._again.append(self._retry(job.trial))
 
     def _learn(self, number: int) -> None:
         """Read a complete trial from the ledger and tell Optuna."""
@@ -188,6 +207,7 @@ class Search:
 
     def _reconcile(self) -> None:
         """Bring Optuna and the ledger together: what is complete is told, the rest is handed out again."""
+        self._recover_lost_history()
         for trial in self.study.get_trials(deepcopy=False):
             if self.ledger.is_complete(self.phase, trial.number, blocks=self.num_blocks):
                 self._learn(trial.number)
@@ -195,10 +215,25 @@ class Search:
                 self.outcomes[trial.number] = "error"
             elif "job" in trial.user_attrs:
                 self._again.append(self._retry(trial.number))
-            else:  # the driver died between asking and writing down the answer
-                self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-                self.outcomes[trial.number] = "error"
-                self.trials += 1
+            elif trial.state != TrialState.WAITING:  # the driver died while it asked: go on asking
+                self.study.sampler = self._sampler_of(trial.number)
+                self._again.append(self._ask(optuna.Trial(self.study, trial._trial_id)))
+
+    def _recover_lost_history(self) -> None:
+        """Give Optuna back the trials that only the ledger remembers: its journal was deleted, or cut short."""
+        known = [trial.number for trial in self.study.get_trials(deepcopy=False) if "job" in trial.user_attrs]
+        remembered = self.ledger.trial_numbers(self.phase)
+        for number in range(len(known), max(remembered, default=-1) + 1):
+            row = self.ledger.trial_row(self.phase, number)
+            if row is None:
+                self.ledger.set_aside_trial(self.phase, number)  # rows of which nobody knows the settings
+            params = None if row is None or number == 0 else row["params"]
+            trials = self.study.get_trials(deepcopy=False)
+            if self._handed_out() == number:
+                self._new_job(params)
+            elif params is not None:  # asked in part: the answers are those of the ledger
+                self.study._storage.set_trial_system_attr(trials[number]._trial_id, "fixed_params", params)
+                self._ask(optuna.Trial(self.study, trials[number]._trial_id))
 
     def _retry(self, number: int) -> Job:
         trial = self.study.get_trials(deepcopy=False)[number]

@@ -71,9 +71,9 @@ class SearchView:
         head = f"trial {self.search.finished}/{self.search.trials}"
         number = self.search.best()
         gain = None if number is None else self.search.improvement(number)
-        best = (
-            "" if gain is None else f", best {gain:+.2f} {self._unit()} against the published recipe (trial {number})"
-        )
+        digits = 2 if self.plan.metric == "psnr_db" else 4
+        best = "" if gain is None else f", best {gain:+.{digits}f} {self._unit()} against the published recipe"
+        best += "" if gain is None else f" (trial {number})"
         return f"{head}{best}; {self.outcomes()}; {self.times()}"
 
     def panel(self) -> Table:

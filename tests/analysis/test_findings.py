@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
-from synthetic_ledger import Ledger, Params
+from synthetic_ledger import Ledger, Params, write_ledger
 
 from analysis.findings import findings, header, main
 from analysis.load import load_results
@@ -66,3 +68,20 @@ def test_the_command_prints_a_header_and_three_numbered_sentences(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "On 32 images that the search never saw (8 per domain, fresh seeds):"
     assert [line[:4] for line in lines[1:]] == [" 1. ", " 2. ", " 3. "]
+
+
+def test_pictures_that_steered_the_search_are_not_called_unseen(tmp_path: Path) -> None:
+    path = write_ledger(tmp_path, Ledger())
+    part = path / "reconstructions" / "part-0.parquet"
+    table = pq.read_table(part, partitioning=None)
+    targets = ["tune-art-0" if name == "test-art-0" else name for name in table["target_id"].to_pylist()]
+    column = table.schema.get_field_index("target_id")
+    pq.write_table(table.set_column(column, table.schema.field(column), [targets]), part)
+    assert "steered the search as well" in header(load_results(path))
+
+
+def test_an_unfinished_test_is_said(tmp_path: Path) -> None:
+    path = write_ledger(tmp_path, Ledger(test_targets=3))
+    plan = json.loads((path / "plan.json").read_text())
+    (path / "plan.json").write_text(json.dumps(plan | {"test_targets_per_domain": 8}))
+    assert "unfinished, 12 of 32" in header(load_results(path))

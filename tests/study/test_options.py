@@ -11,6 +11,7 @@ from PIL import Image
 
 from gifd_ops.tasks import TASKS, Task
 from study.launch import main
+from study.ledger import Ledger
 from study.options import check_checkpoint, read_options
 from study.plan import StudyPlan
 
@@ -82,8 +83,6 @@ def test_how_a_study_runs_is_not_part_of_its_plan(tmp_path: Path) -> None:
             "99",
             "--max-concurrent",
             "1",
-            "--address",
-            "ray://x:1",
             "--results",
             str(results),
         ]
@@ -184,3 +183,33 @@ def test_the_saved_plan_names_no_path(tmp_path: Path) -> None:
     assert "secret" not in text
     assert "beach" not in text
     assert json.loads(text)["domains"] == ["user"]
+
+
+@pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999"])
+def test_an_address_where_nothing_answers_is_refused_at_once(
+    address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = refuse(["--space", "ood", "--address", address, "--results", str(tmp_path / "results")], capsys)
+    assert address in error
+    assert not (tmp_path / "results").exists()
+
+
+def test_what_a_study_killed_in_its_first_second_leaves_can_be_continued(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    Ledger(results).create()
+    (results / ".lock").touch()
+    assert read_options(["--space", "ood", "--results", str(results)]).results == results
+
+
+def test_a_plan_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "plan.json").write_text("[]")
+    assert "plan.json cannot be read" in refuse(["--space", "ood", "--results", str(tmp_path)], capsys)
+
+
+def test_pictures_of_more_than_eight_bits_are_refused_and_not_bleached(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("I;16", (40, 40), 30000).save(tmp_path / "deep.png")
+    error = refuse(["--space", "ood", "--images", str(tmp_path), "--results", str(tmp_path / "r")], capsys)
+    assert "deep.png" in error
+    assert "8-bit" in error

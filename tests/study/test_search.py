@@ -196,3 +196,66 @@ def test_replayed_parameters_give_the_config_that_was_asked(plan: StudyPlan, led
         config = space.configure(job.params, plan.task_info.generator_shape, budget=plan.budget)
         assert config == plan.configure(job.params, origin="search")
         assert config.gradient_evaluations == plan.budget
+
+
+@pytest.mark.parametrize("kept_lines", [0, 12, 40])
+def test_a_lost_or_shortened_journal_is_rebuilt_from_the_ledger(
+    plan: StudyPlan, ledger: Ledger, kept_lines: int
+) -> None:
+    first = Search(plan, ledger, trials=7)
+    run(first, plan, ledger)
+    told = [(trial.params, trial.value) for trial in first.study.trials]
+    journal = ledger.results / JOURNAL
+    journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:kept_lines]))
+    again = Search(plan, ledger, trials=7)
+    assert again.next_job() is None
+    assert [(trial.params, trial.value) for trial in again.study.trials] == told
+
+
+def test_any_cut_of_the_journal_can_be_continued(plan: StudyPlan, ledger: Ledger) -> None:
+    run(Search(plan, ledger, trials=4), plan, ledger)
+    journal = ledger.results / JOURNAL
+    lines = journal.read_text().splitlines(keepends=True)
+    params = {number: (ledger.trial_row("search", number) or {})["params"] for number in range(4)}
+    for kept in range(len(lines)):
+        journal.write_text("".join(lines[:kept]))
+        again = Search(plan, ledger, trials=4)
+        assert again.next_job() is None, kept
+        assert {trial.state for trial in again.study.trials} == {TrialState.COMPLETE}, kept
+        assert again.published is not None
+        assert {n: (ledger.trial_row("search", n) or {})["params"] for n in range(4)} == params, kept
+
+
+def test_a_driver_killed_while_asking_asks_on(plan: StudyPlan, tmp_path_factory) -> None:  # type: ignore[no-untyped-def]
+    whole = Ledger(tmp_path_factory.mktemp("whole"))
+    whole.create()
+    search = Search(plan, whole, trials=3)
+    expected = [take(search).params for _ in range(3)]
+    lines = (whole.results / JOURNAL).read_text().splitlines(keepends=True)
+    for kept in range(len(lines) + 1):
+        ledger = Ledger(tmp_path_factory.mktemp("cut"))
+        ledger.create()
+        (ledger.results / JOURNAL).write_text("".join(lines[:kept]))
+        again = Search(plan, ledger, trials=3)
+        jobs = [take(again) for _ in range(3)]
+        assert again.next_job() is None
+        assert [job.trial for job in jobs] == [0, 1, 2], kept
+        assert jobs[0].origin == "published"
+        assert jobs[1].params == expected[1], kept
+
+
+def test_rows_without_settings_are_set_aside(plan: StudyPlan, ledger: Ledger) -> None:
+    run(Search(plan, ledger, trials=3), plan, ledger)
+    (ledger.results / JOURNAL).unlink()
+    (ledger.results / "trials" / "search-00001.parquet").unlink()
+    again = Search(plan, ledger, trials=3)
+    assert [job.trial for job in run(again, plan, ledger)] == [1]
+    assert list((ledger.results / ".damaged" / "reconstructions").glob("search-00001-*"))
+
+
+def test_jobs_that_ray_dropped_do_not_count_as_failures(plan: StudyPlan, ledger: Ledger) -> None:
+    search = Search(plan, ledger, trials=6)
+    jobs = [take(search) for _ in range(5)]
+    for job in jobs:
+        search.put_back(job)
+    assert [job.trial for job in run(search, plan, ledger)] == [0, 1, 2, 3, 4, 5]
