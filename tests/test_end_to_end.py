@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import matplotlib.cbook
@@ -26,7 +27,9 @@ SMALL = ["--domains", "photo,sketch", "--targets-per-domain", "6", "--test-targe
 
 def start(*arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "study.launch", "--space", "ood", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell's background job, which these tests may run in, passes on that Ctrl-C is ignored.
+    restore = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=restore)
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
