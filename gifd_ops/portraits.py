@@ -4,6 +4,8 @@ An image is a function of its seed alone, so private images are drawn when they 
 of seed `s` is `CLASSES[s % 10]`, the hair or headwear. A seed fixes a scene (flat shapes given by signed distances,
 in painting order), and a domain is a way of painting scenes. `photo` is what the embedded generator is trained on;
 `art`, `cartoon` and `sketch` are drawn from the same scenes but never seen by it (the styles of PACS, Li et al. 2017).
+`alien`, `pose` and `objects` are painted as photos are, but show what no photo shows: skins of other hues, heads on the
+side, and things instead of people.
 """
 
 from __future__ import annotations
@@ -15,11 +17,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gifd_ops.portrait_scenes import CLASSES, Factors, Scene, build_scene
+from gifd_ops.object_scenes import build_object_scene
+from gifd_ops.portrait_scenes import CLASSES, Factors, Scene, build_scene, unseen_pose, unseen_skin
 
 __all__ = ["CLASSES", "DOMAINS", "SEED_RANGES", "draw"]
 
 NUM_FACTORS = 72
+# Factors that no photo reads and a domain has to itself, so that all else is as in the photo of the same seed.
+OWN_FACTORS = {"art": slice(69, 72), "pose": slice(66, 69), "alien": slice(63, 66)}
 
 # Who may see which seeds: the generator's training, and the splits of a study.
 SEED_RANGES = {
@@ -31,7 +36,7 @@ SEED_RANGES = {
 
 
 def draw(seeds: Sequence[int], *, domain: str, size_px: int = 32) -> tuple[Tensor, Tensor]:
-    """Portraits of `seeds` in a domain, and their classes.
+    """Images of `seeds` in a domain, and their classes.
 
     Returns images [n, 3, size_px, size_px] in [0, 1] (float32) and labels [n] (int64). The same seed gives the same
     image whatever else is drawn beside it.
@@ -80,7 +85,7 @@ def _photo(u: Factors, labels: Tensor, grain: Tensor, size_px: int) -> Tensor:
 def _art(u: Factors, labels: Tensor, grain: Tensor, size_px: int) -> Tensor:
     """Brushed: warped outlines, few tones, a tinted palette and a canvas."""
     x, y = _grid(size_px)
-    brush = Factors(u.uniforms[:, -3:])  # the last columns: the scene stays the one of the photo
+    brush = Factors(u.uniforms[:, OWN_FACTORS["art"]])
     reach, phase_x, phase_y = brush.take(0.03, 0.06), brush.take(0, 6.28), brush.take(0, 6.28)
     warped_x, warped_y = x + reach * torch.sin(7 * y + phase_x), y + reach * torch.sin(6 * x + phase_y)
     image = _lit_painting(build_scene(u, labels, warped_x, warped_y), size_px)
@@ -119,10 +124,33 @@ def _sketch(u: Factors, labels: Tensor, grain: Tensor, size_px: int) -> Tensor:
     return (image + 0.02 * grain[:, :1]).expand(-1, 3, -1, -1)
 
 
+def _alien(u: Factors, labels: Tensor, grain: Tensor, size_px: int) -> Tensor:
+    """The photo of somebody with the skin of nobody."""
+    x, y = _grid(size_px)
+    skin = unseen_skin(Factors(u.uniforms[:, OWN_FACTORS["alien"]]))
+    return _lit_painting(build_scene(u, labels, x, y, skin=skin), size_px) + 0.012 * grain
+
+
+def _pose(u: Factors, labels: Tensor, grain: Tensor, size_px: int) -> Tensor:
+    """The photo with the head on the side and the person off the middle."""
+    x, y = _grid(size_px)
+    pose = unseen_pose(Factors(u.uniforms[:, OWN_FACTORS["pose"]]))
+    return _lit_painting(build_scene(u, labels, x, y, pose=pose), size_px) + 0.012 * grain
+
+
+def _objects(u: Factors, labels: Tensor, grain: Tensor, size_px: int) -> Tensor:
+    """A photo of a thing; the class of its seed stays, and means nothing."""
+    x, y = _grid(size_px)
+    return _lit_painting(build_object_scene(u, x, y), size_px) + 0.012 * grain
+
+
 PAINTERS: dict[str, Callable[[Factors, Tensor, Tensor, int], Tensor]] = {
     "photo": _photo,
     "art": _art,
     "cartoon": _cartoon,
     "sketch": _sketch,
+    "alien": _alien,
+    "pose": _pose,
+    "objects": _objects,
 }
 DOMAINS = tuple(PAINTERS)

@@ -20,6 +20,7 @@ class Task:
     size_px: int
     num_classes: int
     domains: tuple[str, ...]
+    default_domains: tuple[str, ...]  # those of a study that names none
     in_distribution: frozenset[str]  # the domains that the generator was trained on
     victims: tuple[str, ...]
     pixel_mean: float  # the victim's normalization, all channels
@@ -32,9 +33,10 @@ PORTRAITS = Task(
     generator_shape=GeneratorShape(feature_scalars=(0, 128 * 4 * 4, 128 * 8 * 8, 64 * 16 * 16), latent_scalars=8 * 128),
     size_px=32,
     num_classes=10,
-    domains=("photo", "art", "cartoon", "sketch"),
+    domains=("photo", "art", "cartoon", "sketch", "alien", "pose", "objects"),
+    default_domains=("photo", "art", "cartoon", "sketch"),
     in_distribution=frozenset({"photo"}),
-    victims=("lenet", "convnet"),
+    victims=("lenet", "convnet", "resnet18", "resnet18_imagenet"),
     pixel_mean=0.5,
     pixel_std=0.25,
 )

@@ -2,27 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from gifd_ops.resnets import cifar_resnet18, imagenet_resnet18
+
 
 class Victim(nn.Module):
-    """A classifier of [n, 3, h, w] images in [0, 1], in eval mode, with frozen parameters."""
+    """A classifier of [n, 3, h, w] images in [0, 1], in eval mode, with frozen parameters.
 
-    def __init__(self, layers: nn.Sequential, *, pixel_mean: float, pixel_std: float) -> None:
+    pixel_mean, pixel_std: one number for all channels or one per channel; held as [3, 1, 1], they move with the
+    parameters but are no part of the weights. Raises ValueError for a model without parameters.
+    """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(
+        self, layers: nn.Module, *, pixel_mean: float | Sequence[float], pixel_std: float | Sequence[float]
+    ) -> None:
         super().__init__()
-        self.layers, self.pixel_mean, self.pixel_std = layers, pixel_mean, pixel_std
+        if next(layers.parameters(), None) is None:
+            raise ValueError(
+                f"a victim without parameters shares no gradient, and {type(layers).__name__} has none; "
+                "give it a layer with weights"
+            )
+        self.layers = layers
+        self.register_buffer("pixel_mean", _per_channel("pixel_mean", pixel_mean), persistent=False)
+        self.register_buffer("pixel_std", _per_channel("pixel_std", pixel_std), persistent=False)
+        if not bool((self.pixel_std > 0).all()):
+            raise ValueError(
+                f"a victim needs pixel_std > 0 in every channel, got {pixel_std}; use 1.0 to leave the pixels unscaled"
+            )
         self.eval().requires_grad_(False)
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Images as the first layer sees them."""
+        """Images [n, 3, h, w] as the first layer sees them."""
         return (images - self.pixel_mean) / self.pixel_std
+
+    def denormalize(self, seen: Tensor) -> Tensor:
+        """Images in [0, 1] of what the first layer sees."""
+        return seen * self.pixel_std + self.pixel_mean
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.layers(self.normalize(images))
         return logits
+
+
+def _per_channel(name: str, value: float | Sequence[float]) -> Tensor:
+    """The three channels' numbers, [3, 1, 1]."""
+    channels = (value,) * 3 if isinstance(value, int | float) else tuple(value)
+    if len(channels) != 3:
+        raise ValueError(f"{name} is one number or three, one per channel, got {len(channels)}; the images are RGB")
+    return torch.tensor([float(channel) for channel in channels])[:, None, None]
 
 
 def _lenet(num_classes: int, size_px: int) -> nn.Sequential:
@@ -64,13 +98,29 @@ def _convnet(num_classes: int, size_px: int) -> nn.Sequential:
     )
 
 
-VICTIMS: dict[str, Callable[[int, int], nn.Sequential]] = {"lenet": _lenet, "convnet": _convnet}
+VICTIMS: dict[str, Callable[[int, int], nn.Module]] = {
+    "lenet": _lenet,
+    "convnet": _convnet,
+    "resnet18": cifar_resnet18,
+    "resnet18_imagenet": imagenet_resnet18,
+}
 
 
 def build_victim(
-    name: str, *, seed: int, num_classes: int, size_px: int, pixel_mean: float, pixel_std: float
+    name: str,
+    *,
+    seed: int,
+    num_classes: int,
+    size_px: int,
+    pixel_mean: float | Sequence[float],
+    pixel_std: float | Sequence[float],
 ) -> Victim:
-    """An untrained victim, initialized from `seed` (the global random state is left as it was)."""
+    """An untrained victim, initialized from `seed` (the global random state is left as it was).
+
+    Raises ValueError for a name that is not in `VICTIMS`.
+    """
+    if name not in VICTIMS:
+        raise ValueError(f"a victim is one of {', '.join(VICTIMS)}; got {name!r}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         layers = VICTIMS[name](num_classes, size_px)

@@ -208,7 +208,7 @@ def _read_domains(asked: str | None, of_space: tuple[str, ...] | None, task: Tas
             raise ValueError("--images replaces the task's domains; leave out --domains or --images")
         return (USER_DOMAIN,)
     if asked is None:
-        return of_space or task.domains
+        return of_space or task.default_domains
     names = [check_name("domain", name.strip(), task.domains) for name in asked.split(",")]
     return tuple(domain for domain in task.domains if domain in names)
 
