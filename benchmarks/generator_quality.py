@@ -15,24 +15,25 @@ import torch
 from torch import Tensor
 
 from gifd_ops.attack import run_attack, search_stage
-from gifd_ops.config import AttackConfig, Radius, Stage
+from gifd_ops.config import AttackConfig
 from gifd_ops.generators.loading import build_generator, load_generator
 from gifd_ops.generators.stylegan2 import StyleGan2Generator
 from gifd_ops.gradients import observe
 from gifd_ops.metrics import psnr_db
 from gifd_ops.portraits import SEED_RANGES, draw
 from gifd_ops.seeds import derive_seed
+from gifd_ops.stages import FeatureStage, Radius
 from gifd_ops.tasks import PORTRAITS
 from gifd_ops.victims import build_victim
 from search_spaces.curves import geometric
 from search_spaces.published import published_scaled
 
 
-def free_stages(*, steps: int) -> tuple[Stage, ...]:
+def free_stages(*, steps: int) -> tuple[FeatureStage, ...]:
     """All four layers in turn, no balls, learning rates falling from stage to stage."""
     rates = geometric(0.1, 0.01, PORTRAITS.generator_shape.num_layers)
     return tuple(
-        Stage(layer=layer, steps=steps, lr=lr, feature_radius=None, latent_radius=None, noise_radius=None)
+        FeatureStage(layer=layer, steps=steps, lr=lr, feature_radius=None, latent_radius=None, noise_radius=None)
         for layer, lr in enumerate(rates)
     )
 
@@ -55,7 +56,7 @@ def balled_config(budget: int) -> AttackConfig:
     free = free_stages(steps=budget // 4 - 1)
     ball = Radius(value=0.5, relative=True)
     stages = tuple(
-        Stage(
+        FeatureStage(
             layer=stage.layer,
             steps=stage.steps,
             lr=stage.lr,

@@ -1,11 +1,14 @@
-"""What an attack is told: stages, schedule, loss weights. Standard library only, so that a driver needs no torch."""
+"""What an attack is told: stages, loss weights, quirks. Standard library only, so that a driver needs no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
+
+from gifd_ops.quirks import MENDED, Quirks
+from gifd_ops.stages import EvolutionStage, FeatureStage, PixelStage, Stage, WeightStage, stage_from_dict, stage_to_dict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,71 +29,58 @@ class GeneratorShape:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Radius:
-    """The radius of an l1 ball around the value that a variable has when its stage starts.
-
-    relative=False: `value` is the l1 norm allowed, as published. relative=True: it is a multiple of the l1 norm of the
-    starting value, which means the same for generators of any width.
-    """
-
-    value: float
-    relative: bool
-
-    def __post_init__(self) -> None:
-        if not self.value > 0:
-            raise ValueError(f"an l1 radius must be > 0, got {self.value}; use None to search without a ball")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """One leg of the search: optimize the features that enter generator layer `layer`, latents and noises with them.
-
-    It costs `steps` updates and one further evaluation that scores its image.
-    """
-
-    layer: int
-    steps: int
-    lr: float
-    feature_radius: Radius | None
-    latent_radius: Radius | None
-    noise_radius: Radius | None
-
-    def __post_init__(self) -> None:
-        if self.layer < 0:
-            raise ValueError(f"a stage starts at layer 0 or above, got layer {self.layer}")
-        if self.steps < 1:
-            raise ValueError(f"the stage at layer {self.layer} needs steps >= 1, got {self.steps}; leave the stage out")
-        if not self.lr > 0:
-            raise ValueError(f"the stage at layer {self.layer} needs lr > 0, got {self.lr}")
-
-    @property
-    def gradient_evaluations(self) -> int:
-        return self.steps + 1
-
-
-@dataclass(frozen=True, kw_only=True)
 class AttackConfig:
-    """All that the attacker chooses: a schedule of stages, how many restarts, the weights of the image priors."""
+    """All that the attacker chooses: a schedule of stages, how many restarts, the weights of the image priors.
+
+    distance: between gradients while searching; stages and restarts are always chosen by the cosine distance over all
+    shared tensors. group_weight: of the pull of a target's restarts towards their mean (R_group of Yin et
+    al., CVPR 2021). statistics_weight: of the distance to the private batch's statistics, where the client shares them.
+    matched_layers: first and end (excluded) of the victim's layers with parameters that are matched; None for all.
+    """
 
     stages: tuple[Stage, ...]
     restarts: int
     tv_weight: float
     l2_weight: float
+    distance: Literal["cosine", "l2"] = "cosine"
+    group_weight: float = 0.0
+    statistics_weight: float = 0.0
+    matched_layers: tuple[int, int] | None = None
+    quirks: Quirks = MENDED
 
     def __post_init__(self) -> None:
+        self._check_order()
+        if self.restarts < 1:
+            raise ValueError(f"an attack needs restarts >= 1, got {self.restarts}")
+        if self.distance not in ("cosine", "l2"):
+            raise ValueError(f"gradients are compared by cosine or l2 distance, got {self.distance!r}")
+        for name in ("tv_weight", "l2_weight", "group_weight", "statistics_weight"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
+        if self.matched_layers is not None and not 0 <= self.matched_layers[0] < self.matched_layers[1]:
+            first, end = self.matched_layers
+            raise ValueError(f"matched_layers needs 0 <= first < end, got {first}:{end}; None matches all layers")
+
+    def _check_order(self) -> None:
         if not self.stages:
             raise ValueError("an attack needs at least one stage, got none")
         for before, after in pairwise(self.stages):
-            if after.layer <= before.layer:
+            if isinstance(before, PixelStage | WeightStage) or isinstance(after, PixelStage | EvolutionStage):
                 raise ValueError(
-                    f"stages go forward through the generator, got layer {after.layer} after layer {before.layer}; "
+                    f"a stage that searches {after.kind} cannot follow one that searches {before.kind}; evolution "
+                    "comes first, weights come last, and pixels stand alone"
+                )
+            first = before.layer if isinstance(before, FeatureStage) else 0
+            if isinstance(after, FeatureStage) and after.layer <= first and isinstance(before, FeatureStage):
+                raise ValueError(
+                    f"stages go forward through the generator, got layer {after.layer} after layer {first}; "
                     "sort the stages and give each layer once"
                 )
-        if self.restarts < 1:
-            raise ValueError(f"an attack needs restarts >= 1, got {self.restarts}")
-        for name in ("tv_weight", "l2_weight"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
+
+    @property
+    def needs_generator(self) -> bool:
+        """Whether any stage searches what a generator is made of or fed with."""
+        return not isinstance(self.stages[0], PixelStage)
 
     @property
     def gradient_evaluations(self) -> int:
@@ -99,7 +89,7 @@ class AttackConfig:
 
     def check_fits(self, shape: GeneratorShape) -> None:
         """Raise ValueError if the schedule runs past the generator's last layer."""
-        last = self.stages[-1].layer
+        last = max((stage.layer for stage in self.stages if isinstance(stage, FeatureStage)), default=0)
         if last >= shape.num_layers:
             raise ValueError(
                 f"a stage at layer {last} needs a generator with more layers: this one has layers 0 to "
@@ -108,29 +98,15 @@ class AttackConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """A nest of plain values, for JSON."""
-        return asdict(self)
+        return asdict(self) | {"stages": [stage_to_dict(stage) for stage in self.stages]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> AttackConfig:
         """The config that `to_dict` wrote."""
-
-        def radius(entry: Mapping[str, Any] | None) -> Radius | None:
-            return None if entry is None else Radius(value=entry["value"], relative=entry["relative"])
-
-        stages = tuple(
-            Stage(
-                layer=entry["layer"],
-                steps=entry["steps"],
-                lr=entry["lr"],
-                feature_radius=radius(entry["feature_radius"]),
-                latent_radius=radius(entry["latent_radius"]),
-                noise_radius=radius(entry["noise_radius"]),
-            )
-            for entry in values["stages"]
-        )
-        return cls(
-            stages=stages,
-            restarts=values["restarts"],
-            tv_weight=values["tv_weight"],
-            l2_weight=values["l2_weight"],
-        )
+        told = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        told["stages"] = tuple(stage_from_dict(entry) for entry in values["stages"])
+        if told.get("matched_layers") is not None:
+            told["matched_layers"] = tuple(told["matched_layers"])
+        if "quirks" in told:
+            told["quirks"] = Quirks(**told["quirks"])
+        return cls(**told)

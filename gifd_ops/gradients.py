@@ -18,22 +18,45 @@ from gifd_ops.victims import Victim
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """Everything the attacker sees: the gradient shared for each private image, and the shapes. No image, no label.
+    """Everything the attacker sees: the gradient shared for each private image, and the shapes. No image.
 
     gradients: one tensor [targets, *parameter shape] per victim parameter, in the order of `victim.parameters()`.
+    image_shape: (3, h, w), which the victim's input tells. labels: [targets] int64 where the threat model grants them,
+    else None. statistics: per batch normalization the mean and variance [targets, channels] of what entered it, where
+    the client shares them (a strong assumption of Yin et al., CVPR 2021), else None.
     """
 
     gradients: tuple[Tensor, ...]
+    image_shape: tuple[int, int, int]
+    labels: Tensor | None = None
+    statistics: tuple[tuple[Tensor, Tensor], ...] | None = None
 
     @property
     def num_targets(self) -> int:
         return self.gradients[0].shape[0]
 
 
-def observe(victim: Victim, images: Tensor, labels: Tensor) -> Observation:
+@dataclass(frozen=True)
+class LayerPass:
+    """What went into a layer and what came back to its output, row by row."""
+
+    layer: nn.Module
+    entering: Tensor
+    leaving: Tensor  # gradient of the row's cross-entropy with respect to the layer's output
+
+
+def observe(
+    victim: Victim, images: Tensor, labels: Tensor, *, grant_labels: bool = False, share_statistics: bool = False
+) -> Observation:
     """What the server sees when each image [n, 3, h, w] in [0, 1] is a client's batch of one."""
-    gradients = victim_gradients(victim, images, labels, differentiable=False)
-    return Observation(gradients=tuple(gradient.detach() for gradient in gradients))
+    passes = backward_rows(victim, images, labels, differentiable=False)
+    _, channels, height, width = images.shape
+    return Observation(
+        gradients=tuple(gradient.detach() for gradient in parameter_gradients(passes)),
+        image_shape=(channels, height, width),
+        labels=labels if grant_labels else None,
+        statistics=tuple((m.detach(), v.detach()) for m, v in batch_statistics(passes)) if share_statistics else None,
+    )
 
 
 def victim_gradients(victim: Victim, images: Tensor, labels: Tensor, *, differentiable: bool) -> tuple[Tensor, ...]:
@@ -42,13 +65,18 @@ def victim_gradients(victim: Victim, images: Tensor, labels: Tensor, *, differen
     Raises ValueError for a victim with parameters in other layers than Conv2d, Linear or BatchNorm2d in eval mode,
     with layers used twice, or with activations that overwrite their input.
     """
+    return parameter_gradients(backward_rows(victim, images, labels, differentiable=differentiable))
+
+
+def backward_rows(victim: Victim, images: Tensor, labels: Tensor, *, differentiable: bool) -> list[LayerPass]:
+    """One pass forward and back through the victim, all rows at once; ValueError as in `victim_gradients`."""
     layers = _parametric_layers(victim)
-    seen: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+    entered: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
     def keep(layer: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
-        if layer in seen:
+        if layer in entered:
             raise ValueError(f"per-row gradients need every layer used once; the victim uses {layer} again")
-        seen[layer] = (arguments[0], output)
+        entered[layer] = (arguments[0], output)
 
     if not images.requires_grad:
         images = images.detach().requires_grad_()  # so that the outputs have gradients at all
@@ -59,12 +87,35 @@ def victim_gradients(victim: Victim, images: Tensor, labels: Tensor, *, differen
         for hook in hooks:
             hook.remove()
     loss = functional.cross_entropy(logits, labels, reduction="sum")
-    outputs = [seen[layer][1] for layer in layers]
-    output_gradients = torch.autograd.grad(loss, outputs, create_graph=differentiable)
-    gradients: list[Tensor] = []
-    for layer, leaving in zip(layers, output_gradients, strict=True):
-        gradients.extend(_parameter_gradients(layer, seen[layer][0], leaving))
-    return tuple(gradients)
+    outputs = [entered[layer][1] for layer in layers]
+    leaving = torch.autograd.grad(loss, outputs, create_graph=differentiable)
+    entering = [entered[layer][0] if differentiable else entered[layer][0].detach() for layer in layers]
+    return [LayerPass(*one) for one in zip(layers, entering, leaving, strict=True)]
+
+
+def parameter_gradients(passes: list[LayerPass]) -> tuple[Tensor, ...]:
+    """The rows' gradients [rows, *parameter shape], in the order of the victim's parameters."""
+    return tuple(gradient for one in passes for gradient in _parameter_gradients(one.layer, one.entering, one.leaving))
+
+
+def batch_statistics(passes: list[LayerPass]) -> list[tuple[Tensor, Tensor]]:
+    """Mean and variance [rows, channels] of what enters each batch normalization."""
+    inputs = [one.entering for one in passes if isinstance(one.layer, nn.BatchNorm2d)]
+    return [(entering.mean(dim=(2, 3)), entering.var(dim=(2, 3), unbiased=False)) for entering in inputs]
+
+
+def tensors_of_layers(victim: Victim, first: int, end: int) -> tuple[int, ...]:
+    """Places, among the victim's parameters, of those of its layers `first` to `end` (excluded).
+
+    Raises ValueError if the victim has fewer layers with parameters.
+    """
+    counts = [len(list(layer.parameters(recurse=False))) for layer in _parametric_layers(victim)]
+    if end > len(counts):
+        raise ValueError(
+            f"the victim has {len(counts)} layers with parameters, so {first}:{end} cannot be matched; use 0 <= first "
+            f"< end <= {len(counts)}"
+        )
+    return tuple(range(sum(counts[:first]), sum(counts[:end])))
 
 
 def _parametric_layers(victim: Victim) -> list[nn.Module]:

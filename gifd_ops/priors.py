@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 
@@ -15,3 +17,31 @@ def total_variation(images: Tensor) -> Tensor:
 def l2_norm(images: Tensor) -> Tensor:
     """Euclidean norm over the number of pixels: [rows, c, h, w] -> [rows] (R_l2 of Yin et al., CVPR 2021)."""
     return images.square().sum(dim=(1, 2, 3)).sqrt() / (images.shape[2] * images.shape[3])
+
+
+def group_distance(images: Tensor, restarts: int) -> Tensor:
+    """Euclidean distance to the mean of a target's restarts over the number of pixels: [rows, c, h, w] -> [rows].
+
+    The mean is held constant (R_group of Yin et al., CVPR 2021). They renew it every hundred iterations; here it is
+    that of the moment.
+    """
+    grouped = images.unflatten(0, (-1, restarts))
+    difference = (grouped - grouped.mean(dim=1, keepdim=True).detach()).flatten(0, 1)
+    # The norm has no slope where restarts agree, as one alone always does: a small constant keeps it finite.
+    norm: Tensor = (difference.square().sum(dim=(1, 2, 3)) + 1e-12).sqrt()
+    return norm / (images.shape[2] * images.shape[3])
+
+
+def statistics_distance(
+    statistics: Sequence[tuple[Tensor, Tensor]], shared: Sequence[tuple[Tensor, Tensor]]
+) -> Tensor:
+    """Distance [rows] of batch statistics to the shared ones, summed over normalizations, the first ten times.
+
+    Each entry holds a mean and a variance [rows, channels]; the distance is the l2 norm of their differences (R_bn of
+    Yin et al., CVPR 2021; the factor of the first is the authors of GIFD's).
+    """
+    total: Tensor = statistics[0][0].new_zeros(len(statistics[0][0]))
+    for place, ((mean, variance), (true_mean, true_variance)) in enumerate(zip(statistics, shared, strict=True)):
+        distance = (mean - true_mean).norm(dim=1) + (variance - true_variance).norm(dim=1)
+        total = total + (10.0 if place == 0 else 1.0) * distance
+    return total

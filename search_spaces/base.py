@@ -53,14 +53,32 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Space:
-    """A named search space. `domains` are those its search is meant for, None for all of the task's."""
+class Method:
+    """An attack with the freedom it has, and the settings its authors published.
+
+    suggest(ask, shape, *, budget, ranges) builds a config that spends exactly `budget` gradient evaluations per target.
+    published(shape, *, budget) is the authors' recipe, scaled; ValueError where the budget is too small for it. begin:
+    the recipe in the terms of `suggest`, as far as it can be said there: where a search begins.
+    """
 
     name: str
     summary: str
     suggest: Callable[..., AttackConfig]
+    published: Callable[..., AttackConfig]
+    begin: Mapping[str, float]  # what is not named begins in the middle
+
+
+@dataclass(frozen=True)
+class Space:
+    """A named search space of a method. `domains` are those its search is meant for, None for all of the task's."""
+
+    name: str
+    method: str
+    summary: str
+    suggest: Callable[..., AttackConfig]
+    published: Callable[..., AttackConfig]
     domains: tuple[str, ...] | None
-    begin: Mapping[str, float]  # where a search begins; what is not named begins in the middle
+    begin: Mapping[str, float]
 
     def first_params(self, shape: GeneratorShape, *, budget: int) -> dict[str, float]:
         """The parameters of the first searched config."""

@@ -26,3 +26,13 @@ def apportion(total: int, weights: Sequence[float], *, least: int) -> list[int]:
     for index in by_remainder[: free - sum(parts)]:
         parts[index] += 1
     return [least + part for part in parts]
+
+
+def split_evenly(total: int, parts: int) -> list[int]:
+    """`total` in whole parts that differ by one at most, the larger first."""
+    return [total // parts + (index < total % parts) for index in range(parts)]
+
+
+def even_restarts(budget: int, *, enough: int) -> tuple[int, ...]:
+    """Numbers of restarts up to four that divide the budget and leave each restart `enough` of it; one always."""
+    return (1, *(count for count in (2, 3, 4) if budget % count == 0 and budget // count >= enough))

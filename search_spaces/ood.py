@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from gifd_ops.config import AttackConfig, GeneratorShape
-from search_spaces.base import Ask, Space
-from search_spaces.schedules import PUBLISHED, Ranges, suggest_schedule
+from search_spaces.reach import Ranges, Reach
 
-RANGES = Ranges(
-    lr_first=(0.02, 0.4),
-    lr_last=(0.002, 0.4),
-    feature_radius=(0.1, 5.0),
-    latent_radius=(0.2, 5.0),
-    noise_radius=(0.05, 5.0),
-    steps_tilt=(0.25, 8.0),
-    tv_weight=(1e-5, 2e-1),
-)
-
-
-def suggest(ask: Ask, shape: GeneratorShape, *, budget: int) -> AttackConfig:
-    """A schedule for images the generator has never seen."""
-    return suggest_schedule(ask, shape, budget=budget, ranges=RANGES)
-
-
-SPACE = Space(
+REACH = Reach(
     name="ood",
     summary="images out of the generator's distribution (art, cartoon, sketch), photo measured beside them",
-    suggest=suggest,
     domains=None,
-    begin=PUBLISHED,
+    ranges=Ranges(
+        lr_first=(0.02, 0.4),
+        lr_last=(0.002, 0.4),
+        feature_radius=(0.1, 5.0),
+        latent_radius=(0.2, 5.0),
+        noise_radius=(0.05, 5.0),
+        steps_tilt=(0.25, 8.0),
+        tv_weight=(1e-5, 2e-1),
+    ),
 )

@@ -1,8 +1,10 @@
-"""The published recipe of GIFD, scaled to any generator: the first trial of every study."""
+"""The published recipe of GIFD, scaled to any generator."""
 
 from __future__ import annotations
 
-from gifd_ops.config import AttackConfig, GeneratorShape, Radius, Stage
+from gifd_ops.config import AttackConfig, GeneratorShape
+from gifd_ops.stages import FeatureStage, Radius
+from search_spaces.curves import split_evenly
 
 # The authors' settings for StyleGAN2 on FFHQ (gan-config of their repository, 1024 px network): per stage the radius
 # of the feature ball and the scalars of that feature; one radius for latents and for each noise map.
@@ -11,11 +13,6 @@ FEATURE_SCALARS = (0, 512 * 4**2, 512 * 8**2, 512 * 16**2, 512 * 32**2, 512 * 64
 LATENT_AND_NOISE_RADII = (1000.0, 2000.0, 3000.0, 4000.0, 5000.0, 6000.0, 8000.0, 8000.0)
 LATENT_SCALARS = 18 * 512
 LR, TV_WEIGHT, L2_WEIGHT = 0.1, 1e-4, 1e-6
-
-
-def split_evenly(total: int, parts: int) -> list[int]:
-    """`total` in whole parts that differ by one at most, the larger first."""
-    return [total // parts + (index < total % parts) for index in range(parts)]
 
 
 def published_scaled(shape: GeneratorShape, *, budget: int) -> AttackConfig:
@@ -34,7 +31,7 @@ def published_scaled(shape: GeneratorShape, *, budget: int) -> AttackConfig:
         ratio = shape.feature_scalars[layer] / FEATURE_SCALARS[layer] if feature is not None else 0.0
         latent = LATENT_AND_NOISE_RADII[layer] * shape.latent_scalars / LATENT_SCALARS
         stages.append(
-            Stage(
+            FeatureStage(
                 layer=layer,
                 steps=evaluations - 1,
                 lr=LR,

@@ -1,13 +1,29 @@
-"""Spaces by name."""
+"""Spaces by name: what a space reaches, walked the way of a method."""
 
 from __future__ import annotations
 
+from functools import partial
+
 from search_spaces import in_distribution, ood
-from search_spaces.base import Space
+from search_spaces.base import Method, Space
+from search_spaces.methods import ggl, gi, gias, gifd, ig, latent
+from search_spaces.reach import Reach
 
-SPACES: dict[str, Space] = {module.SPACE.name: module.SPACE for module in (in_distribution, ood)}
+METHODS: dict[str, Method] = {
+    module.METHOD.name: module.METHOD for module in (gifd, latent, gias, ggl, ig, gi)
+}  # the first is what this project is about; the others are what it is compared with
+SPACES: dict[str, Reach] = {module.REACH.name: module.REACH for module in (in_distribution, ood)}
 
 
-def get_space(name: str) -> Space:
-    """The space of that name; KeyError for any other."""
-    return SPACES[name]
+def get_space(name: str, method: str = "gifd") -> Space:
+    """The space of that name for a method; KeyError for any other."""
+    reach, walked = SPACES[name], METHODS[method]
+    return Space(
+        name=name,
+        method=method,
+        summary=reach.summary,
+        suggest=partial(walked.suggest, ranges=reach.ranges),
+        published=walked.published,
+        domains=reach.domains,
+        begin=walked.begin,
+    )

@@ -15,19 +15,21 @@ STDLIB = sys.stdlib_module_names
 # Modules of ours that a package may import beside its own, and the frameworks it may use.
 OURS = {
     "gifd_ops": (),
-    "search_spaces": ("gifd_ops.config",),
+    "search_spaces": ("gifd_ops.config", "gifd_ops.stages"),
     "study": ("gifd_ops", "search_spaces"),
     "analysis": ("study.schema",),
 }
 FRAMEWORKS = {
-    "gifd_ops": {"torch", "torchvision", "lpips", "numpy", "PIL", "safetensors"},
+    "gifd_ops": {"torch", "torchvision", "lpips", "numpy", "PIL", "safetensors", "cmaes"},
     "search_spaces": set(),
     "study": {"pyarrow", "rich", "ray", "optuna", "torch", "PIL"},
     "analysis": {"pandas", "numpy", "scipy", "matplotlib", "optuna", "pyarrow", "PIL"},
 }
 # The only files of `study` that may import a framework, and the files of `gifd_ops` that must do without any.
 ONLY_IN = {"ray": {"study/farm.py"}, "optuna": {"study/search.py"}, "torch": {"study/trial.py", "study/farm.py"}}
-PLAIN = {"gifd_ops/config.py", "gifd_ops/tasks.py", "gifd_ops/seeds.py"}
+PLAIN = {
+    f"gifd_ops/{name}.py" for name in ("config", "stages", "quirks", "tasks", "seeds", "perceptual_weights")
+}
 FORBIDDEN_NAMES = {"utils.py", "helpers.py", "common.py"}
 
 

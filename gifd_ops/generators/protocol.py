@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 from torch import Tensor
 
@@ -15,16 +15,37 @@ from gifd_ops.config import GeneratorShape
 class Features:
     """All that passes from one stage to the next: a value that can be saved and resumed.
 
-    layer: the layer whose input `hidden` is. hidden: [rows, c, h, w], None at layer 0. carried: what the layers below
-    hand on beside it (StyleGAN2: their RGB image [rows, 3, h, w]), None at layer 0. latent: [rows, slots, dim].
-    noises: maps [rows, 1, h, w], none for generators without noise inputs.
+    layer: the layer whose input `hidden` is. hidden: [rows, c, h, w], None at layer 0. skip: what the layers below add
+    to the image beside it (StyleGAN2: their RGB [rows, 3, h, w]), None for nothing. condition: what the labels come to
+    (BigGAN: class embeddings [rows, dim]), None for generators without classes; it is the same at every layer.
+    latent: [rows, slots, dim]. noises: maps [rows, 1, h, w], none for generators without noise inputs.
     """
 
     layer: int
     hidden: Tensor | None
-    carried: Tensor | None
+    skip: Tensor | None
+    condition: Tensor | None
     latent: Tensor
     noises: tuple[Tensor, ...]
+
+    @property
+    def num_rows(self) -> int:
+        return self.latent.shape[0]
+
+    def select(self, rows: slice) -> Features:
+        """Some of the rows."""
+
+        def part(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor[rows]
+
+        return replace(
+            self,
+            hidden=part(self.hidden),
+            skip=part(self.skip),
+            condition=part(self.condition),
+            latent=self.latent[rows],
+            noises=tuple(noise[rows] for noise in self.noises),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +64,18 @@ class Generator(Protocol):
     def shape(self) -> GeneratorShape:
         """What there is to search, layer by layer."""
 
-    def start(self, seeds: Sequence[int]) -> Features:
-        """Features at layer 0, one row per seed; a row depends on its own seed only."""
+    @property
+    def latent_shape(self) -> tuple[int, int]:
+        """Style slots, and numbers in each."""
+
+    def start(self, seeds: Sequence[int], labels: Tensor | None = None) -> Features:
+        """Features at layer 0, one row per seed; a row depends on its own seed and label only.
+
+        labels: [rows] int64, as inferred; generators without classes take no notice, others raise ValueError without.
+        """
+
+    def place(self, features: Features, z: Tensor) -> Features:
+        """The same rows at layer 0 with the latents of standard normal z, [rows, slots, dim] or one for all slots."""
 
     def searched(self, layer: int) -> Searched:
         """What the stage at `layer` optimizes."""
@@ -54,3 +85,6 @@ class Generator(Protocol):
 
     def render(self, features: Features) -> Tensor:
         """Images [rows, 3, h, w], nominally in [0, 1], not clamped."""
+
+    def unfrozen(self) -> tuple[Self, list[Tensor]]:
+        """A copy whose weights may be changed in place, and these weights: its images follow them."""

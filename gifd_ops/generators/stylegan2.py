@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -42,19 +44,28 @@ class StyleGan2Generator:
             latent_scalars=config.num_styles * config.w_dim,
         )
 
-    def start(self, seeds: Sequence[int]) -> Features:
+    @property
+    def latent_shape(self) -> tuple[int, int]:
+        return self.network.config.num_styles, self.network.config.w_dim
+
+    def start(self, seeds: Sequence[int], labels: Tensor | None = None) -> Features:
         rows = [self._draw_row(seed) for seed in seeds]
-        latent = torch.cat([row_latent for row_latent, _ in rows])
+        z = torch.cat([row_z for row_z, _ in rows])
         noises = tuple(torch.cat(maps) for maps in zip(*(row_noises for _, row_noises in rows), strict=True))
-        return Features(layer=0, hidden=None, carried=None, latent=latent, noises=noises)
+        return Features(layer=0, hidden=None, skip=None, condition=None, latent=self._latent(z), noises=noises)
+
+    def place(self, features: Features, z: Tensor) -> Features:
+        assert features.layer == 0
+        return replace(features, latent=self._latent(z.expand(-1, *self.latent_shape)))
+
+    def _latent(self, z: Tensor) -> Tensor:
+        return functional.leaky_relu(self.latent_std * z + self.latent_mean, 0.2)
 
     def _draw_row(self, seed: int) -> tuple[Tensor, tuple[Tensor, ...]]:
-        config, stream = self.network.config, torch.Generator().manual_seed(seed)
-        place = self.latent_mean
-        z = torch.randn(1, config.num_styles, config.w_dim, generator=stream).to(place)
-        latent = functional.leaky_relu(self.latent_std * z + self.latent_mean, 0.2)
-        noises = [torch.randn(1, 1, size, size, generator=stream).to(place) for size in config.noise_sizes_px]
-        return latent, tuple(noises)
+        stream, device = torch.Generator().manual_seed(seed), self.latent_mean
+        z = torch.randn(1, *self.latent_shape, generator=stream).to(device)
+        sizes = self.network.config.noise_sizes_px
+        return z, tuple(torch.randn(1, 1, size, size, generator=stream).to(device) for size in sizes)
 
     def searched(self, layer: int) -> Searched:
         # Block b uses maps 2b - 1 and 2b. The published rule opens the maps below 5 + 2 * layer.
@@ -64,7 +75,7 @@ class StyleGan2Generator:
     def advance(self, features: Features, *, to: int) -> Features:
         assert to >= features.layer, f"features at layer {features.layer} cannot go back to {to}"
         hidden, rgb = self._run(features, to)
-        return replace(features, layer=to, hidden=hidden, carried=rgb)
+        return replace(features, layer=to, hidden=hidden, skip=rgb)
 
     def render(self, features: Features) -> Tensor:
         _, rgb = self._run(features, self.network.config.num_blocks)
@@ -73,8 +84,13 @@ class StyleGan2Generator:
             rgb = functional.avg_pool2d(rgb, self.pooling)
         return (rgb + 1) / 2
 
+    def unfrozen(self) -> tuple[Self, list[Tensor]]:
+        own = copy.deepcopy(self)
+        own.network.synthesis.unbake()
+        return own, list(own.network.synthesis.requires_grad_(True).parameters())
+
     def _run(self, features: Features, end: int) -> tuple[Tensor | None, Tensor | None]:
-        hidden, rgb = features.hidden, features.carried
+        hidden, rgb = features.hidden, features.skip
         for block in range(features.layer, end):
             hidden, rgb = self.network.synthesis.block(block, hidden, rgb, features.latent, features.noises)
         return hidden, rgb

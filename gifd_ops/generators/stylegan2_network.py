@@ -189,6 +189,12 @@ class Synthesis(nn.Module):
                 if isinstance(module, ModulatedConv):
                     module.bake()
 
+    def unbake(self) -> None:
+        """Follow the weights again, for a network that will be trained further."""
+        for module in self.modules():
+            if isinstance(module, ModulatedConv):
+                module.baked = None
+
     def block(
         self, index: int, hidden: Tensor | None, rgb: Tensor | None, latent: Tensor, noises: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:

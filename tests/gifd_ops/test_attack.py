@@ -9,27 +9,32 @@ import pytest
 import torch
 from torch import Tensor
 
-import gifd_ops.matching
-from gifd_ops.attack import AttackResult, Loss, StageResult, ramp, run_attack, search_stage
-from gifd_ops.config import AttackConfig, Radius, Stage
+import gifd_ops.gradients
+import gifd_ops.objective
+from gifd_ops.attack import AttackResult, StageResult, run_attack
+from gifd_ops.config import AttackConfig
 from gifd_ops.generators.protocol import Features
 from gifd_ops.generators.stylegan2 import StyleGan2Generator
-from gifd_ops.gradients import Observation, observe
+from gifd_ops.gradients import LayerPass, Observation, observe
 from gifd_ops.matching import CosineMatching
 from gifd_ops.metrics import psnr_db
 from gifd_ops.portraits import draw
+from gifd_ops.searches.descent import ramp
+from gifd_ops.searches.features import search_features
+from gifd_ops.searches.search import Loss
 from gifd_ops.seeds import derive_seed
+from gifd_ops.stages import FeatureStage, Radius
 from gifd_ops.tasks import PORTRAITS
 from gifd_ops.victims import Victim, build_victim
 
 SEEDS = (11, 22, 33)
 LABELS = torch.tensor([4, 0, 9])
-NO_BALL = Stage(layer=0, steps=6, lr=0.1, feature_radius=None, latent_radius=None, noise_radius=None)
+NO_BALL = FeatureStage(layer=0, steps=6, lr=0.1, feature_radius=None, latent_radius=None, noise_radius=None)
 
 
 def stage(
     layer: int, *, steps: int = 6, feature: float | None, latent: float | None, noise: float | None, relative: bool
-) -> Stage:
+) -> FeatureStage:
     radius = lambda value: None if value is None else Radius(value=value, relative=relative)  # noqa: E731
     return replace(
         NO_BALL,
@@ -41,7 +46,7 @@ def stage(
     )
 
 
-def config(*stages: Stage, restarts: int = 2) -> AttackConfig:
+def config(*stages: FeatureStage, restarts: int = 2) -> AttackConfig:
     return AttackConfig(stages=stages, restarts=restarts, tv_weight=1e-3, l2_weight=1e-4)
 
 
@@ -66,7 +71,7 @@ def results(observation: Observation, tiny_generator: StyleGan2Generator, lenet:
 
 
 def only(observation: Observation, target: int) -> Observation:
-    return Observation(gradients=tuple(gradient[target : target + 1] for gradient in observation.gradients))
+    return replace(observation, gradients=tuple(gradient[target : target + 1] for gradient in observation.gradients))
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ class Watched:
     starts: list[tuple[list[int], Features]]
     one_seed: int | None = None
 
-    def start(self, seeds: Sequence[int]) -> Features:
+    def start(self, seeds: Sequence[int], labels: Tensor | None = None) -> Features:
         features = self.generator.start(seeds if self.one_seed is None else [self.one_seed] * len(seeds))
         self.starts.append((list(seeds), features))
         return features
@@ -234,6 +239,14 @@ def test_every_restart_of_every_target_begins_with_its_own_latents_and_noises(
     assert len(start.noises[-1].unique()) == start.noises[-1].numel()
 
 
+def search_stage(
+    start: Features, generator: StyleGan2Generator, loss: Loss, told: FeatureStage
+) -> tuple[Features, Tensor]:
+    end = search_features(start, generator, loss, told)
+    assert end.features is not None
+    return end.features, end.trace
+
+
 def a_start(generator: StyleGan2Generator, layer: int) -> Features:
     rows = [derive_seed(seed, "restart", restart) for seed in SEEDS for restart in range(2)]
     return generator.advance(generator.start(rows), to=layer)
@@ -282,9 +295,9 @@ def test_what_is_not_searched_does_not_move(layer: int, tiny_generator: StyleGan
     for index, (before, after) in enumerate(zip(start.noises, end.noises, strict=True)):
         assert torch.equal(before, after) == (index not in tiny_generator.searched(layer).noises)
     assert end.layer == layer
-    assert (end.carried is None) == (start.carried is None)
-    if start.carried is not None:
-        assert torch.equal(end.carried, start.carried)
+    assert (end.skip is None) == (start.skip is None)
+    if start.skip is not None:
+        assert torch.equal(end.skip, start.skip)
     # the start is a value: searching from it leaves it as it was
     assert all(torch.equal(a, b) for a, b in zip(kept, (start.latent, *start.noises), strict=True))
 
@@ -374,7 +387,7 @@ def test_a_target_that_is_not_a_number_leaves_the_others_alone(
     lenet: Victim,
     results: dict[str, AttackResult],
 ) -> None:
-    broken = Observation(gradients=tuple(gradient.clone() for gradient in observation.gradients))
+    broken = replace(observation, gradients=tuple(gradient.clone() for gradient in observation.gradients))
     broken.gradients[0][1, 0, 0, 0, 0] = math.nan
     result = run_attack(broken, tiny_generator, lenet, CONFIGS[name], seeds=SEEDS)
     for whole, with_nan in zip(results[name].stages, result.stages, strict=True):
@@ -395,13 +408,14 @@ def test_the_budget_is_the_number_of_victim_gradients_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rows = []
-    original = gifd_ops.matching.victim_gradients
+    original = gifd_ops.gradients.backward_rows
 
-    def counted(victim: Victim, images: Tensor, labels: Tensor, **options: bool) -> tuple[Tensor, ...]:
+    def counted(victim: Victim, images: Tensor, labels: Tensor, **options: bool) -> list[LayerPass]:
         rows.append(len(images))
         return original(victim, images, labels, **options)
 
-    monkeypatch.setattr(gifd_ops.matching, "victim_gradients", counted)
+    for module in (gifd_ops.gradients, gifd_ops.objective):
+        monkeypatch.setattr(module, "backward_rows", counted)
     told = config(replace(NO_BALL, steps=3), replace(NO_BALL, layer=2, steps=5), restarts=restarts)
     result = run_attack(observation, tiny_generator, lenet, told, seeds=SEEDS)
     assert sum(rows) == len(SEEDS) * result.gradient_evaluations
@@ -445,7 +459,7 @@ def test_the_attack_finds_more_of_a_portrait_than_the_generator_shows_by_chance(
     victim = build_victim(name, seed=0, **sizes)
     truth, labels = draw([3_000_001, 3_000_015, 3_000_028], domain="photo")
     stages = tuple(
-        Stage(
+        FeatureStage(
             layer=layer,
             steps=steps,
             lr=0.1,

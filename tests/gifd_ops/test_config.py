@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gifd_ops.config import AttackConfig, GeneratorShape, Radius, Stage
+from gifd_ops.config import AttackConfig, GeneratorShape
+from gifd_ops.stages import FeatureStage, Radius
 
-STAGE = Stage(layer=0, steps=3, lr=0.1, feature_radius=None, latent_radius=None, noise_radius=None)
+STAGE = FeatureStage(layer=0, steps=3, lr=0.1, feature_radius=None, latent_radius=None, noise_radius=None)
 CONFIG = AttackConfig(stages=(STAGE, replace(STAGE, layer=2)), restarts=2, tv_weight=1e-4, l2_weight=0.0)
 SHAPE = GeneratorShape(feature_scalars=(0, 10, 20), latent_scalars=30)
 
@@ -65,7 +66,7 @@ def configs(draw: st.DrawFn) -> AttackConfig:
     layers = sorted(draw(st.sets(st.integers(0, 9), min_size=1)))
     return AttackConfig(
         stages=tuple(
-            Stage(
+            FeatureStage(
                 layer=layer,
                 steps=draw(st.integers(1, 1000)),
                 lr=draw(st.floats(1e-6, 10)),

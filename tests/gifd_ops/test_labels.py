@@ -46,4 +46,4 @@ def test_any_non_negative_features_give_the_label_away(
     error = logits.softmax(dim=1) - functional.one_hot(labels, logits.shape[1])
     weight = error[:, :, None] * features[:, None, :]
     before = torch.full((len(labels), 3), -1e3, dtype=torch.float64)  # other layers say nothing of the label
-    assert torch.equal(infer_labels(Observation(gradients=(before, weight, error))), labels)
+    assert torch.equal(infer_labels(Observation(gradients=(before, weight, error), image_shape=(3, 16, 16))), labels)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gifd_ops.gradients import Observation, observe
+from gifd_ops.gradients import observe
 from gifd_ops.matching import CosineMatching
 from gifd_ops.victims import Victim
 
@@ -21,7 +22,7 @@ def pictures(seed: int, rows: int = TARGETS) -> torch.Tensor:
 
 def matching(victim: Victim, *, restarts: int = 1, scale: float = 1.0) -> CosineMatching:
     shared = observe(victim, pictures(0), LABELS)
-    shared = Observation(gradients=tuple(scale * gradient for gradient in shared.gradients))
+    shared = replace(shared, gradients=tuple(scale * gradient for gradient in shared.gradients))
     return CosineMatching(victim, shared, LABELS, restarts=restarts)
 
 
@@ -67,7 +68,7 @@ def test_each_target_is_matched_by_consecutive_rows(lenet: Victim) -> None:
     shared = observe(lenet, pictures(0), LABELS)
     for row, distance in enumerate(together):
         target = row // restarts
-        own = Observation(gradients=tuple(gradient[target : target + 1] for gradient in shared.gradients))
+        own = replace(shared, gradients=tuple(gradient[target : target + 1] for gradient in shared.gradients))
         alone = CosineMatching(lenet, own, LABELS[target : target + 1], restarts=1)
         torch.testing.assert_close(alone(guesses[row : row + 1], differentiable=False)[0], distance, rtol=1e-10, atol=0)
 

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from gifd_ops.config import GeneratorShape
 from gifd_ops.tasks import PORTRAITS
-from search_spaces.published import FEATURE_RADII, FEATURE_SCALARS, LATENT_SCALARS, published_scaled, split_evenly
+from search_spaces.curves import split_evenly
+from search_spaces.published import FEATURE_RADII, FEATURE_SCALARS, LATENT_SCALARS, published_scaled
 
 SHAPE = PORTRAITS.generator_shape  # features 128x4x4, 128x8x8, 64x16x16; latent 8x128
 AUTHORS = GeneratorShape(feature_scalars=FEATURE_SCALARS, latent_scalars=LATENT_SCALARS)

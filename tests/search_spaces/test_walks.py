@@ -15,7 +15,7 @@ from gifd_ops.tasks import PORTRAITS
 from search_spaces.base import Draw, Frozen, Space
 from search_spaces.published import published_scaled
 from search_spaces.registry import SPACES, get_space
-from search_spaces.schedules import LEAST_EVALUATIONS, WORTHWHILE_EVALUATIONS, restart_options
+from search_spaces.methods.gifd import LEAST_EVALUATIONS, WORTHWHILE_EVALUATIONS, restart_options
 
 SHAPES = {
     "portraits": PORTRAITS.generator_shape,

@@ -21,7 +21,7 @@ def row_of(features: Features, row: int) -> Features:
     return replace(
         features,
         hidden=cut(features.hidden),
-        carried=cut(features.carried),
+        skip=cut(features.skip),
         latent=features.latent[row : row + 1],
         noises=tuple(noise[row : row + 1] for noise in features.noises),
     )
@@ -38,8 +38,8 @@ def test_stopping_at_a_layer_does_not_change_the_image(tiny_generator: StyleGan2
 
 def test_the_colors_of_the_layers_below_are_carried(tiny_generator: StyleGan2Generator) -> None:
     stopped = tiny_generator.advance(tiny_generator.start([0]), to=2)
-    assert stopped.carried is not None
-    forgotten = replace(stopped, carried=None)
+    assert stopped.skip is not None
+    forgotten = replace(stopped, skip=None)
     assert float((tiny_generator.render(forgotten) - tiny_generator.render(stopped)).abs().max()) > 1e-2
 
 
@@ -48,7 +48,7 @@ def test_stopping_twice_is_stopping_once(tiny_generator: StyleGan2Generator) -> 
     once = tiny_generator.advance(start, to=2)
     twice = tiny_generator.advance(tiny_generator.advance(start, to=1), to=2)
     torch.testing.assert_close(twice.hidden, once.hidden, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(twice.carried, once.carried, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(twice.skip, once.skip, rtol=1e-12, atol=1e-12)
 
 
 def test_a_layer_behind_is_refused(tiny_generator: StyleGan2Generator) -> None:

@@ -1,13 +1,13 @@
-"""The one walk that the spaces share: layers, split of steps, learning rates, balls, priors, restarts."""
+"""GIFD (Fang et al., ICCV 2023): layers, split of steps, learning rates, balls, priors, restarts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from gifd_ops.config import AttackConfig, GeneratorShape, Radius, Stage
-from search_spaces.base import Ask
-from search_spaces.curves import apportion, geometric
-from search_spaces.published import FEATURE_RADII, L2_WEIGHT, LR, TV_WEIGHT
+from gifd_ops.config import AttackConfig, GeneratorShape
+from gifd_ops.stages import FeatureStage, Radius
+from search_spaces.base import Ask, Method
+from search_spaces.curves import apportion, even_restarts, geometric
+from search_spaces.published import FEATURE_RADII, L2_WEIGHT, LR, TV_WEIGHT, published_scaled
+from search_spaces.reach import Ranges
 
 LEAST_EVALUATIONS = 2  # of a stage: one update, one to score its image
 WORTHWHILE_EVALUATIONS = 15  # per layer and restart: with fewer a second start costs more than it finds
@@ -27,26 +27,12 @@ PUBLISHED = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ranges:
-    """How far a space reaches: (low, high) of every real parameter; all are searched on a log scale."""
-
-    lr_first: tuple[float, float]
-    lr_last: tuple[float, float]
-    feature_radius: tuple[float, float]
-    latent_radius: tuple[float, float]
-    noise_radius: tuple[float, float]
-    steps_tilt: tuple[float, float]  # evaluations of the last stage / evaluations of the first
-    tv_weight: tuple[float, float]
-
-
 def restart_options(shape: GeneratorShape, *, budget: int) -> tuple[int, ...]:
-    """Numbers of restarts up to four that divide the budget evenly and leave each restart enough of it."""
-    enough = WORTHWHILE_EVALUATIONS * shape.num_layers
-    return (1, *(count for count in (2, 3, 4) if budget % count == 0 and budget // count >= enough))
+    """Numbers of restarts that divide the budget evenly and leave each restart enough of it for every layer."""
+    return even_restarts(budget, enough=WORTHWHILE_EVALUATIONS * shape.num_layers)
 
 
-def suggest_schedule(ask: Ask, shape: GeneratorShape, *, budget: int, ranges: Ranges) -> AttackConfig:
+def suggest(ask: Ask, shape: GeneratorShape, *, budget: int, ranges: Ranges) -> AttackConfig:
     """A config that spends exactly `budget` gradient evaluations per target.
 
     The first stage always searches the latent (layer 0). Learning rates and feature radii run geometrically from the
@@ -71,15 +57,15 @@ def suggest_schedule(ask: Ask, shape: GeneratorShape, *, budget: int, ranges: Ra
     feature_radii: list[Radius | None] = [None] * len(layers)
     latent_radius = noise_radius = None
     if ask.choice("balls", (0, 1)):
-        latent_radius = _relative(ask.real("latent_radius", *ranges.latent_radius, log=True))
-        noise_radius = _relative(ask.real("noise_radius", *ranges.noise_radius, log=True))
+        latent_radius = relative(ask.real("latent_radius", *ranges.latent_radius, log=True))
+        noise_radius = relative(ask.real("noise_radius", *ranges.noise_radius, log=True))
         if later:
             first = ask.real("feature_radius_first", *ranges.feature_radius, log=True)
             last = ask.real("feature_radius_last", *ranges.feature_radius, log=True) if len(layers) > 2 else first
-            feature_radii = [None, *(_relative(value) for value in geometric(first, last, len(layers) - 1))]
+            feature_radii = [None, *(relative(value) for value in geometric(first, last, len(layers) - 1))]
 
     stages = tuple(
-        Stage(
+        FeatureStage(
             layer=layer,
             steps=count - 1,
             lr=lr,
@@ -95,5 +81,15 @@ def suggest_schedule(ask: Ask, shape: GeneratorShape, *, budget: int, ranges: Ra
     return AttackConfig(stages=stages, restarts=restarts, tv_weight=tv_weight, l2_weight=L2_WEIGHT)
 
 
-def _relative(value: float) -> Radius:
+def relative(value: float) -> Radius:
+    """A radius in multiples of the l1 norm of what it holds."""
     return Radius(value=value, relative=True)
+
+
+METHOD = Method(
+    name="gifd",
+    summary="GIFD: the features of one generator layer after another",
+    suggest=suggest,
+    published=published_scaled,
+    begin=PUBLISHED,
+)

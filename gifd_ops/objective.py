@@ -1,0 +1,71 @@
+"""What an attack minimizes: the distance between gradients, and priors of the image."""
+
+from __future__ import annotations
+
+import copy
+from typing import Self
+
+from torch import Tensor
+
+from gifd_ops.config import AttackConfig
+from gifd_ops.gradients import Observation, backward_rows, batch_statistics, parameter_gradients
+from gifd_ops.matching import MATCHINGS, CosineMatching
+from gifd_ops.priors import group_distance, l2_norm, statistics_distance, total_variation
+from gifd_ops.victims import Victim
+
+
+class Objective:
+    """The loss of every row, and the score by which an attacker chooses among results.
+
+    Rows are ordered target by target, `config.restarts` each. Raises ValueError where the config wants statistics that
+    the observation lacks, or layers that the victim has not.
+    """
+
+    def __init__(self, victim: Victim, observation: Observation, labels: Tensor, config: AttackConfig) -> None:
+        if config.statistics_weight > 0 and not observation.statistics:
+            raise ValueError(
+                "statistics_weight > 0 needs batch statistics that the client shares, and a victim with batch "
+                "normalization; set it to 0, or observe with share_statistics=True"
+            )
+        self.victim, self.config, self.restarts = victim, config, config.restarts
+        self.scoring = CosineMatching(victim, observation, labels, restarts=config.restarts)
+        self.matching = (
+            self.scoring
+            if config.distance == "cosine" and config.matched_layers is None
+            else MATCHINGS[config.distance](
+                victim, observation, labels, restarts=config.restarts, layers=config.matched_layers
+            )
+        )
+        shared = (observation.statistics or ()) if config.statistics_weight > 0 else ()
+        self.statistics = [tuple(t.repeat_interleave(config.restarts, dim=0) for t in pair) for pair in shared]
+
+    def __call__(self, images: Tensor, *, differentiable: bool = True) -> Tensor:
+        """Losses [rows] of images [rows, 3, h, w], nominally in [0, 1], priors included."""
+        config = self.config
+        passes = backward_rows(self.victim, images, self.matching.labels, differentiable=differentiable)
+        loss = self.matching.between(parameter_gradients(passes))
+        seen = self.victim.normalize(images)
+        loss = loss + config.tv_weight * total_variation(seen) + config.l2_weight * l2_norm(seen)
+        if config.group_weight > 0 and self.restarts > 1:
+            loss = loss + config.group_weight * group_distance(seen, self.restarts)
+        if self.statistics:
+            pairs = [(mean, variance) for mean, variance in self.statistics]
+            loss = loss + config.statistics_weight * statistics_distance(batch_statistics(passes), pairs)
+        return loss
+
+    def evaluate(self, images: Tensor) -> Tensor:
+        """The losses alone, for searches that need no slope."""
+        return self(images, differentiable=False).detach()
+
+    def score(self, images: Tensor) -> Tensor:
+        """Cosine distances [rows] over all shared tensors, without priors: what the attacker can see of a result."""
+        return self.scoring(images, differentiable=False).detach()
+
+    def select(self, rows: Tensor | slice) -> Self:
+        """The objective of some rows, each taken alone: restarts do not pull at one another."""
+        part = copy.copy(self)
+        part.restarts = 1
+        part.scoring = self.scoring.select(rows)
+        part.matching = part.scoring if self.matching is self.scoring else self.matching.select(rows)
+        part.statistics = [tuple(tensor[rows] for tensor in pair) for pair in self.statistics]
+        return part

@@ -1,0 +1,1 @@
+"""How each kind of stage is searched: one file a kind."""

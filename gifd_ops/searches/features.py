@@ -1,0 +1,130 @@
+"""A stage of GIFD: the features that enter one layer, with latents and noises, inside l1 balls (algorithm 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from gifd_ops.generators.protocol import Features, Generator, Searched
+from gifd_ops.projection import project_l1_ball
+from gifd_ops.quirks import MENDED, Quirks
+from gifd_ops.searches.descent import descend, learning_rates
+from gifd_ops.searches.search import Loss, StageEnd
+from gifd_ops.stages import FeatureStage, Radius
+
+
+def search_features(
+    start: Features, generator: Generator, loss: Loss, stage: FeatureStage, *, quirks: Quirks = MENDED
+) -> StageEnd:
+    """Adam on the opened variables, each projected after every update on the l1 ball around its starting value."""
+    searched = generator.searched(stage.layer)
+    if not stage.noises:
+        searched = replace(searched, noises=())
+    centers = _opened(start, searched)
+    radii = [_radii(radius, center) for radius, center in zip(_limits(stage, searched), centers, strict=True)]
+    balls = [
+        Ball(center.clone().requires_grad_(), center, radius) for center, radius in zip(centers, radii, strict=True)
+    ]
+    variables = [ball.variable for ball in balls]
+
+    def look() -> tuple[Tensor, Tensor]:
+        images = generator.render(_replaced(start, searched, variables))
+        return loss(images), images
+
+    def confine() -> None:
+        for ball in balls:
+            if quirks.spherical == "on":
+                ball.rescale()
+            ball.project()
+
+    rates = learning_rates(stage.lr, stage.steps, stage.decay, quirks)
+    trace, images = descend(variables, look, rates=rates, after_update=confine, signed=False)
+    ended = [variable.detach() for variable in variables]
+    features = _replaced(start, searched, ended)
+    if quirks.stage_image == "after_update":
+        with torch.no_grad():
+            images = generator.render(features)
+    by_kind = dict(zip(_names(searched), radii, strict=True))
+    moved = (ended[0] - centers[0]).flatten(1).abs().sum(dim=1) if searched.hidden else None
+    return StageEnd(
+        features=features,
+        images=images.clamp(0, 1),
+        trace=trace,
+        feature_radius=by_kind.get("hidden"),
+        latent_radius=by_kind.get("latent"),
+        noise_radius=by_kind.get(f"noise {searched.noises[0]}") if searched.noises else None,
+        feature_moved_l1=moved,
+    )
+
+
+@dataclass(frozen=True)
+class Ball:
+    """A searched variable [rows, ...], and the l1 ball around its starting value that it may not leave."""
+
+    variable: Tensor
+    center: Tensor
+    radii: Tensor | None  # [rows]; None: free
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Move the variable, in place, to the nearest point of the ball."""
+        if self.radii is None:
+            return
+        deviations = (self.variable - self.center).flatten(1)
+        projected = project_l1_ball(deviations, self.radii)
+        if projected is not deviations:
+            self.variable.copy_(self.center + projected.view_as(self.center))
+
+    @torch.no_grad()
+    def rescale(self) -> None:
+        """Give every vector along the last dimensions its first length again (the authors' spherical optimizer)."""
+        dims = tuple(range(2, self.variable.ndim))
+        lengths = (self.variable.square().sum(dim=dims, keepdim=True) + 1e-9).sqrt()
+        first = (self.center.square().sum(dim=dims, keepdim=True) + 1e-9).sqrt()
+        self.variable.mul_(first / lengths)
+
+
+def _names(searched: Searched) -> list[str]:
+    """What a stage optimizes, in one order: features, latent, noise maps."""
+    own = ["hidden"] * searched.hidden + ["latent"] * searched.latent
+    return own + [f"noise {index}" for index in searched.noises]
+
+
+def _opened(features: Features, searched: Searched) -> list[Tensor]:
+    """The tensors of `_names`."""
+    tensors = [features.noises[index] for index in searched.noises]
+    if searched.latent:
+        tensors.insert(0, features.latent)
+    if searched.hidden:
+        assert features.hidden is not None
+        tensors.insert(0, features.hidden)
+    return tensors
+
+
+def _replaced(features: Features, searched: Searched, tensors: Sequence[Tensor]) -> Features:
+    """The features with the tensors of `_names` exchanged."""
+    remaining = iter(tensors)
+    hidden = next(remaining) if searched.hidden else features.hidden
+    latent = next(remaining) if searched.latent else features.latent
+    noises = list(features.noises)
+    for index in searched.noises:
+        noises[index] = next(remaining)
+    return replace(features, hidden=hidden, latent=latent, noises=tuple(noises))
+
+
+def _limits(stage: FeatureStage, searched: Searched) -> list[Radius | None]:
+    """The radius of every tensor of `_names`."""
+    of = {"hidden": stage.feature_radius, "latent": stage.latent_radius}
+    return [of.get(name, stage.noise_radius) for name in _names(searched)]
+
+
+def _radii(radius: Radius | None, center: Tensor) -> Tensor | None:
+    """Absolute radii [rows] of the balls around `center` [rows, ...]."""
+    if radius is None:
+        return None
+    if radius.relative:
+        return radius.value * center.flatten(1).abs().sum(dim=1)
+    return center.new_full((center.shape[0],), radius.value)
