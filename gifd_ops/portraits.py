@@ -26,12 +26,15 @@ NUM_FACTORS = 72
 # Factors that no photo reads and a domain has to itself, so that all else is as in the photo of the same seed.
 OWN_FACTORS = {"art": slice(69, 72), "pose": slice(66, 69), "alien": slice(63, 66)}
 
-# Who may see which seeds: the generator's training, and the splits of a study.
+# Who may see which seeds: the generator's training, the splits of a study, and what private images are told apart from
+# (another image of the same class and domain; the gallery in which an image is looked for).
 SEED_RANGES = {
     "train": range(0, 1_000_000),
     "tune": range(1_000_000, 2_000_000),
     "select": range(2_000_000, 3_000_000),
     "test": range(3_000_000, 4_000_000),
+    "other": range(4_000_000, 5_000_000),
+    "gallery": range(5_000_000, 6_000_000),
 }
 
 

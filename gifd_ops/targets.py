@@ -74,7 +74,7 @@ def picture_targets(
     targets = []
     for digest in chosen:
         label = pictures[paths[digest]].label
-        target_id = f"{USER_DOMAIN}-{digest[:12]}"
+        target_id = _picture_id(digest)
         targets.append(
             Target(
                 target_id=target_id,
@@ -86,6 +86,59 @@ def picture_targets(
             )
         )
     return targets
+
+
+def portrait_others(targets: Sequence[Target], *, size_px: int) -> Tensor:
+    """For each portrait another one of its class and domain, [n, 3, size_px, size_px]; no split holds it."""
+    others = []
+    for target in targets:
+        seed = int(target.target_id.rpartition("-")[2]) % len(SEED_RANGES["other"])
+        images, _ = draw([SEED_RANGES["other"][seed]], domain=target.domain, size_px=size_px)
+        others.append(images[0])
+    return torch.stack(others)
+
+
+def portrait_gallery(domain: str, *, count: int, seed: int, size_px: int) -> Tensor:
+    """Portraits of a domain that no split holds, [count, 3, size_px, size_px]."""
+    allowed = SEED_RANGES["gallery"]
+    seeds = [allowed[(seed * count + index) % len(allowed)] for index in range(count)]
+    return draw(seeds, domain=domain, size_px=size_px)[0]
+
+
+def picture_others(
+    pictures: Mapping[Path, Picture], known: Sequence[str], targets: Sequence[Target], *, size_px: int
+) -> Tensor:
+    """For each target the next of the known pictures (sha256), of its class where there is one: [n, 3, h, w].
+
+    Raises ValueError if there is one picture only.
+    """
+    if len(known) < 2:
+        raise ValueError("the control other_image needs two pictures or more; add one, or leave the control out")
+    paths = {picture.sha256: path for path, picture in pictures.items()}
+    labels = {picture.sha256: picture.label for picture in pictures.values()}
+    others = []
+    for target in targets:
+        own = next(digest for digest in known if _picture_id(digest) == target.target_id)
+        place = list(known).index(own)
+        following = [*known[place + 1 :], *known[:place]]
+        alike = [digest for digest in following if labels[digest] == labels[own]]
+        others.append(load_picture(paths[(alike or following)[0]], size_px=size_px))
+    return torch.stack(others)
+
+
+def picture_gallery(
+    pictures: Mapping[Path, Picture], known: Sequence[str], target: Target, *, count: int, size_px: int
+) -> Tensor:
+    """Up to `count` of the other known pictures (sha256), [n, 3, size_px, size_px]."""
+    paths = {picture.sha256: path for path, picture in pictures.items()}
+    others = [digest for digest in known if _picture_id(digest) != target.target_id][:count]
+    if not others:
+        return torch.empty(0, 3, size_px, size_px)
+    return torch.stack([load_picture(paths[digest], size_px=size_px) for digest in others])
+
+
+def _picture_id(digest: str) -> str:
+    return f"{USER_DOMAIN}-{digest[:12]}"
 
 
 def load_picture(path: Path, *, size_px: int) -> Tensor:

@@ -9,6 +9,8 @@ from gifd_ops.config import GeneratorShape
 
 WEIGHTS = Path(__file__).parent / "weights"
 
+VICTIM_LAYERS = {"lenet": 4, "convnet": 6, "resnet18": 41, "resnet18_imagenet": 41}  # those with parameters
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
@@ -36,7 +38,7 @@ PORTRAITS = Task(
     domains=("photo", "art", "cartoon", "sketch", "alien", "pose", "objects"),
     default_domains=("photo", "art", "cartoon", "sketch"),
     in_distribution=frozenset({"photo"}),
-    victims=("lenet", "convnet", "resnet18", "resnet18_imagenet"),
+    victims=tuple(VICTIM_LAYERS),
     pixel_mean=0.5,
     pixel_std=0.25,
 )

@@ -24,7 +24,7 @@ from study.ledger import Ledger
 from study.plan import StudyPlan
 
 if TYPE_CHECKING:
-    from study.trial import Bench
+    from study.bench import Bench
 
 MOST_RESTARTS = 5
 
@@ -126,7 +126,8 @@ class AttackTrainable(tune.Trainable):
         self._pictures = config["pictures_folder"]
 
     def step(self) -> dict[str, Any]:
-        from study.trial import Bench, run_block
+        from study.bench import Bench
+        from study.trial import run_block
 
         job, plan = self._job, self._plan
         num_blocks = plan.num_blocks(job.phase)

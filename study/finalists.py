@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from study.job import Job
 from study.ledger import Ledger
 from study.search import Search
-
-PHASE = "test"
 
 
 def choose_finalists(search: Search, results: Path) -> dict[str, int]:
@@ -27,11 +26,11 @@ def choose_finalists(search: Search, results: Path) -> dict[str, int]:
     return finalists
 
 
-def final_jobs(search: Search, finalists: dict[str, int], ledger: Ledger) -> list[Job]:
-    """The runs on test targets that the ledger still lacks."""
-    blocks = search.plan.num_blocks(PHASE)
+def final_jobs(search: Search, finalists: dict[str, int], ledger: Ledger, phases: Sequence[str]) -> list[Job]:
+    """The runs on test targets, the finalists in every phase, that the ledger still lacks."""
     return [
-        Job(phase=PHASE, trial=number, attempt=1, **search.job_of(number))
+        Job(phase=phase, trial=number, attempt=1, **search.job_of(number))
+        for phase in phases
         for number in sorted(set(finalists.values()))
-        if not ledger.is_complete(PHASE, number, blocks=blocks)
+        if not ledger.is_complete(phase, number, blocks=search.plan.num_blocks(phase))
     ]

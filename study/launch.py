@@ -13,10 +13,15 @@ from pathlib import Path
 
 from rich.console import Console
 
+from gifd_ops.config import AttackConfig
+from gifd_ops.quirks import MENDED
 from search_spaces.base import Draw, Frozen
+from study.checks import missing_metrics
+from study.describe import describe_config
 from study.environment import save_environment
 from study.ledger import Ledger
 from study.options import Launch, read_options
+from study.plan import control_phase
 
 ANALYSES = ("analysis.sensitivity", "analysis.generalization", "analysis.pictures", "analysis.findings")
 CONTINUE = "what is finished is kept: the same command continues"
@@ -56,6 +61,8 @@ def run_study(launch: Launch, console: Console) -> int:
             again = "it is listed anew with the next block" if part.parts[0] == "targets" else "its block is run again"
             console.print(f"set aside {part}, which cannot be read; {again}")
         print_heading(launch, console)
+        for sentence in missing_metrics():
+            console.print(sentence)
         search = Search(plan, ledger, trials=launch.trials)
         with cluster(launch.address, max_concurrent=launch.max_concurrent) as workers:
 
@@ -64,9 +71,11 @@ def run_study(launch: Launch, console: Console) -> int:
 
             with watch(SearchView(search, workers=workers), console):
                 run(search)
-            jobs = final_jobs(search, choose_finalists(search, launch.results), ledger)
+            phases = ["test", *map(control_phase, launch.controls)]
+            jobs = final_jobs(search, choose_finalists(search, launch.results), ledger, phases)
             if jobs:
-                console.print(f"\nthe search is done; {len(jobs)} finalists run on fresh test targets")
+                under = f", under {len(launch.controls)} controls as well" if launch.controls else ""
+                console.print(f"\nthe search is done; the finalists run on fresh test targets{under}")
                 run(FixedJobs(jobs, plan, ledger))
     except (RuntimeError, OSError) as error:
         print(f"study: {error}\nstudy: {CONTINUE}", file=sys.stderr)
@@ -94,8 +103,11 @@ def print_heading(launch: Launch, console: Console) -> None:
     """What is about to happen, in three lines."""
     plan = launch.plan
     count = plan.targets_of("search") * len(plan.domains)
+    conditions = [plan.method] * (plan.method != "gifd") + [f"control {plan.control}"] * (plan.control != "none")
+    conditions += ["given labels"] * (plan.labels == "given") + ["with quirks"] * (plan.quirks != MENDED)
     console.print(
-        f"study {plan.space} on {plan.task}: victim {plan.victim}, budget {plan.budget} gradient evaluations per "
+        f"study {plan.space} on {plan.task}: {''.join(f'{condition}, ' for condition in conditions)}"
+        f"victim {plan.victim}, budget {plan.budget} gradient evaluations per "
         f"target, {count} tuning targets in {len(plan.domains)} domain{'s' if len(plan.domains) > 1 else ''} "
         f"({', '.join(plan.domains)})"
     )
@@ -117,29 +129,17 @@ def print_plan(launch: Launch, console: Console) -> None:
     for name, allowed in plan.parameters:
         console.print(f"  {name:22} {f'{fixed[name]:g} (set)' if name in fixed else str(allowed)}")
     console.print("\npublished recipe:")
-    _print_config(plan.configure({}, origin="published").to_dict(), console)
+    _print_config(plan.configure({}, origin="published"), console)
     for number in range(3):
         ask = Frozen(Draw(random.Random(f"{plan.seed} sample {number}")), fixed)
         config = plan.search_space.suggest(ask, plan.task_info.generator_shape, budget=plan.budget)
         console.print(f"\nsample {number + 1}:")
-        _print_config(config.to_dict(), console)
+        _print_config(config, console)
 
 
-def _print_config(config: dict[str, object], console: Console) -> None:
-    stages = config["stages"]
-    assert isinstance(stages, list | tuple)
-    for stage in stages:
-        radii = (f"{name.split('_')[0]} {_radius(stage[name])}" for name in stage if name.endswith("_radius"))
-        console.print(
-            f"  layer {stage['layer']}: {stage['steps']:3} steps, lr {stage['lr']:.3g}, l1 {', '.join(radii)}"
-        )
-    console.print(f"  restarts {config['restarts']}, tv_weight {config['tv_weight']:.2g}")
-
-
-def _radius(entry: dict[str, float] | None) -> str:
-    if entry is None:
-        return "free"
-    return f"{entry['value']:.3g}" + (" x norm" if entry["relative"] else "")
+def _print_config(config: AttackConfig, console: Console) -> None:
+    for line in describe_config(config):
+        console.print(f"  {line}")
 
 
 @contextmanager

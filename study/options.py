@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
-import os
-import socket
-import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gifd_ops.pictures import scan_pictures
+from gifd_ops.quirks import COMPAT, Quirks, read_quirk
 from gifd_ops.seeds import derive_seed
-from gifd_ops.tasks import TASKS, USER_DOMAIN, Task
+from gifd_ops.tasks import TASKS, USER_DOMAIN, VICTIM_LAYERS, Task
 from search_spaces.base import Range
-from search_spaces.published import published_scaled
-from search_spaces.registry import SPACES, get_space
+from search_spaces.registry import METHODS, SPACES, get_space
+from study.checks import check_address, check_checkpoint, check_metric
 from study.choices import check_name
-from study.plan import METRICS, StudyPlan
+from study.conditions import CONTROLS, LABELS, read_controls
+from study.parser import build_parser
+from study.plan import StudyPlan
 from study.schema import TABLES
 
 MOST_TARGETS = 256
-
-DESCRIPTION = """\
-Search the settings with which a gradient inversion attack (GIFD) leaks most, and measure what it found on images that
-the search never saw. Everything is written to a results folder as Parquet; the same command continues a study that was
-interrupted, and a larger --trials extends a finished one.
-"""
-EXAMPLES = """\
-examples:
-  python -m study.launch --space ood                                # the default study, a few minutes on two cores
-  python -m study.launch --space ood --dry-run                      # the plan and three sampled configs, nothing runs
-  python -m study.launch --space ood --images pictures --trials 40  # your own pictures, 40 trials
-  python -m study.launch --space in_distribution --victim convnet --set restarts=1 --results results/convnet
-  python -m study.launch --space ood --trials 500 --address 10.0.0.1:6379   # on a Ray cluster
-"""
+MOST_GALLERY = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,69 +33,44 @@ class Launch:
     max_concurrent: int | None
     address: str | None
     pictures_folder: Path | None
+    controls: tuple[str, ...]  # under which the finalists are run on the test targets as well
     dry_run: bool
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The options, grouped by what they decide."""
-    parser = argparse.ArgumentParser(
-        prog="python -m study.launch",
-        description=textwrap.dedent(DESCRIPTION),
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    what = parser.add_argument_group("what to attack")
-    what.add_argument("--task", default="portraits", help=f"generator and images: {', '.join(TASKS)} (%(default)s)")
-    what.add_argument("--victim", default="lenet", help="model whose gradient is shared: lenet, convnet (%(default)s)")
-    what.add_argument("--domains", help="image domains, comma separated (default: those of the space)")
-    what.add_argument("--images", type=_folder, metavar="FOLDER", help="attack your own pictures (sub-folder: class)")
-    what.add_argument("--targets-per-domain", type=int, default=4, metavar="N", help="images to tune on (%(default)s)")
-    what.add_argument(
-        "--test-targets-per-domain", type=int, default=8, metavar="N", help="fresh images to report on (%(default)s)"
-    )
-
-    search = parser.add_argument_group("what to search")
-    search.add_argument("--space", required=True, help=f"what the attacker may choose: {', '.join(SPACES)}")
-    search.add_argument("--metric", default="psnr_db", help=f"what steers: {', '.join(METRICS)} (%(default)s)")
-    search.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="freeze a parameter of the space (repeatable)"
-    )
-    search.add_argument("--seed", type=int, default=0, help="of everything random (%(default)s)")
-
-    long = parser.add_argument_group("how long")
-    long.add_argument("--trials", type=int, default=24, help="configs to try, the published recipe first (%(default)s)")
-    long.add_argument(
-        "--budget", type=int, default=120, help="gradient evaluations per target, equal for all configs (%(default)s)"
-    )
-
-    where = parser.add_argument_group("where")
-    where.add_argument("--address", default=os.environ.get("RAY_ADDRESS"), help="Ray cluster (RAY_ADDRESS, else local)")
-    where.add_argument("--max-concurrent", type=int, metavar="N", help="trials at once (default: one per CPU)")
-
-    results = parser.add_argument_group("results")
-    results.add_argument("--results", type=_folder, metavar="FOLDER", help="where they go (results/SPACE)")
-    results.add_argument("--keep-targets", action="store_true", help="keep your own pictures in the results as well")
-    results.add_argument("--dry-run", action="store_true", help="print the plan and three sampled configs, then stop")
-    return parser
 
 
 def read_options(arguments: list[str] | None) -> Launch:
     """The checked command line. Raises ValueError: rule, value, remedy."""
     options = build_parser().parse_args(arguments)
-    space = get_space(check_name("search space", options.space, SPACES))
+    check_name("search space", options.space, SPACES)
+    check_name("method", options.method, METHODS)
+    space = get_space(options.space, options.method)
     task = TASKS[check_name("task", options.task, TASKS)]
     check_name("victim", options.victim, task.victims)
-    check_name("metric", options.metric, METRICS)
+    check_metric(options.metric)
+    check_name("control", options.control, CONTROLS)
+    check_name("way of labels", options.labels, LABELS)
+    controls = read_controls(options.controls)
+    if controls and options.control != "none":
+        raise ValueError(
+            f"--control {options.control} makes the whole study a control, so its finalists cannot be run under "
+            "--controls as well; leave one of them out"
+        )
     _check_counts(options)
-    published_scaled(task.generator_shape, budget=options.budget)  # raises if the budget is too small
+    space.published(task.generator_shape, budget=options.budget)  # raises if the budget is too small
     ranges = space.ranges(task.generator_shape, budget=options.budget)
     fixed = _read_fixed(options.set, ranges)
     folder: Path | None = options.images
     pictures = None if folder is None else _order_pictures(folder, task, seed=options.seed)
     plan = StudyPlan(
         space=space.name,
+        method=space.method,
         task=task.name,
         victim=options.victim,
+        control=options.control,
+        labels=options.labels,
+        quirks=_read_quirks(options.compat, options.quirk),
+        matched_layers=_read_layers(options.match_layers, num_layers=VICTIM_LAYERS[options.victim]),
+        gallery=options.gallery,
+        authors_ranges=options.authors_ranges,
         metric=options.metric,
         budget=options.budget,
         seed=options.seed,
@@ -123,7 +83,7 @@ def read_options(arguments: list[str] | None) -> Launch:
         keep_targets=options.keep_targets or pictures is None,
         pictures=pictures,
     )
-    results: Path = options.results or Path("results") / space.name
+    results: Path = options.results or Path("results") / _results_name(plan)
     if results.exists() and not results.is_dir():
         raise ValueError(f"--results needs a folder; {results} is a file")
     plan.check_continues(results)
@@ -138,53 +98,43 @@ def read_options(arguments: list[str] | None) -> Launch:
         max_concurrent=options.max_concurrent,
         address=options.address or None,
         pictures_folder=folder,
+        controls=controls,
         dry_run=options.dry_run,
     )
 
 
-def check_checkpoint(task: Task) -> str:
-    """The sha256 of the task's generator weights; ValueError if they are not those of the manifest."""
-    if not task.checkpoint.exists():
-        raise ValueError(f"the weights {task.checkpoint.name} are missing; reinstall the project or restore the file")
-    found = hashlib.sha256(task.checkpoint.read_bytes()).hexdigest()
-    expected = json.loads(task.checkpoint.with_suffix(".json").read_text())["sha256"]
-    if found != expected:
+def _results_name(plan: StudyPlan) -> str:
+    """The default folder: the space, and what is not the default beside it."""
+    beside = [plan.method] * (plan.method != "gifd") + [plan.control] * (plan.control != "none")
+    return "-".join([plan.space, *beside])
+
+
+def _read_quirks(compat: str, entries: list[str]) -> Quirks:
+    quirks = COMPAT[check_name("compatibility", compat, COMPAT)]
+    for entry in entries:
+        name, equals, text = entry.partition("=")
+        if not equals:
+            raise ValueError(f"--quirk takes NAME=VALUE, got {entry!r}")
+        quirks = replace(quirks, **read_quirk(name, text))
+    return quirks
+
+
+def _read_layers(text: str | None, *, num_layers: int) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    first, colon, end = text.partition(":")
+    if not colon or not first.isdigit() or not end.isdigit() or not int(first) < int(end) <= num_layers:
         raise ValueError(
-            f"the weights {task.checkpoint.name} have been altered: sha256 should be {expected}, got {found}; "
-            "restore the file (git checkout) or reinstall the project"
+            f"--match-layers takes FIRST:END with 0 <= FIRST < END <= {num_layers}, the victim's layers with "
+            f"parameters, got {text!r}"
         )
-    return found
+    return int(first), int(end)
 
 
 def _holds_strange_files(results: Path) -> bool:
     """Whether a folder holds more than what a study killed in its first second leaves."""
     strange = (path for path in results.iterdir() if path.name not in {*TABLES, ".lock", ".plan.json.partial"})
     return next(strange, None) is not None or any(next((results / t).glob("*"), None) for t in TABLES)
-
-
-def check_address(address: str) -> None:
-    """Raise ValueError if nothing answers at a Ray cluster's address (Ray itself would try for minutes)."""
-    if address in ("auto", "local"):
-        return
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdigit():
-        raise ValueError(
-            f"--address takes HOST:PORT of a Ray head, or auto, got {address!r}; for a cluster elsewhere, run the "
-            "command on one of its nodes"
-        )
-    try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except (OSError, OverflowError) as error:
-        raise ValueError(
-            f"no Ray cluster answers at {address} ({error}); start one there (ray start --head), or leave out "
-            "--address and unset RAY_ADDRESS to run on this machine"
-        ) from None
-
-
-def _folder(text: str) -> Path:
-    if not text:
-        raise argparse.ArgumentTypeError("needs the name of a folder, got an empty one")
-    return Path(text)
 
 
 def _check_counts(options: argparse.Namespace) -> None:
@@ -194,6 +144,7 @@ def _check_counts(options: argparse.Namespace) -> None:
         ("seed", 0, None),
         ("targets_per_domain", 1, MOST_TARGETS),
         ("test_targets_per_domain", 1, MOST_TARGETS),
+        ("gallery", 0, MOST_GALLERY),
         ("max_concurrent", 1, None),
     ):
         value = getattr(options, name)

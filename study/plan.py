@@ -6,18 +6,24 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from gifd_ops.config import AttackConfig
+from gifd_ops.quirks import Quirks
 from gifd_ops.tasks import TASKS, Task
 from search_spaces.base import Range, Space
-from search_spaces.published import published_scaled
 from search_spaces.registry import get_space
 from study.schema import SCHEMA_VERSION
 
-METRICS = {"psnr_db": "maximize", "ssim": "maximize", "mse": "minimize"}  # oracles: they need the private image
+METRICS = {  # oracles: they need the private image
+    "psnr_db": "maximize",
+    "ssim": "maximize",
+    "mse": "minimize",
+    "lpips": "minimize",
+    "lpips_vgg": "minimize",
+}
 BLOCK_TARGETS = 8  # rows of one restart that a block fuses, about
 REUSE_UNDER = 8  # with fewer pictures than this the test uses the tuning pictures again
 
@@ -27,9 +33,16 @@ class StudyPlan:
     """A study, held fixed. Two runs with equal plans continue one another."""
 
     space: str
+    method: str
     task: str
     victim: str
+    control: str  # what stands in for the gradient or the generator; none: the attack itself
+    labels: str  # inferred or given
+    quirks: Quirks
+    matched_layers: tuple[int, int] | None  # of the victim, first and end; None: all
     metric: str
+    gallery: int  # images among which the private one is looked for, itself included; 0: it is not
+    authors_ranges: bool  # SSIM and LPIPS also as the authors' code computed them
     budget: int  # gradient evaluations per target, the same for every config
     seed: int
     domains: tuple[str, ...]
@@ -48,7 +61,7 @@ class StudyPlan:
 
     @property
     def search_space(self) -> Space:
-        return get_space(self.space)
+        return get_space(self.space, self.method)
 
     @property
     def steered_domains(self) -> tuple[str, ...]:
@@ -92,10 +105,16 @@ class StudyPlan:
 
     def configure(self, params: Mapping[str, float], *, origin: str) -> AttackConfig:
         """The attack of a trial: the published recipe, or the space's answer to the parameters."""
-        shape = self.task_info.generator_shape
+        space, shape = self.search_space, self.task_info.generator_shape
         if origin == "published":
-            return published_scaled(shape, budget=self.budget)
-        return self.search_space.configure(params, shape, budget=self.budget)
+            chosen = space.published(shape, budget=self.budget)
+        else:
+            chosen = space.configure(params, shape, budget=self.budget)
+        return replace(chosen, quirks=self.quirks, matched_layers=self.matched_layers)
+
+    def control_of(self, phase: str) -> str:
+        """The control that a phase runs under."""
+        return phase.removeprefix("test_") if phase.startswith("test_") else self.control
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; `steered_domains` beside them for readers of the results."""
@@ -110,6 +129,9 @@ class StudyPlan:
     def from_json(cls, text: str) -> StudyPlan:
         """The plan that `to_json` wrote."""
         values = json.loads(text)
+        values["quirks"] = Quirks(**values["quirks"])
+        matched = values["matched_layers"]
+        values["matched_layers"] = None if matched is None else tuple(matched)
         values["fixed"] = tuple((name, value) for name, value in values["fixed"])
         values["parameters"] = tuple((name, Range.from_dict(entry)) for name, entry in values["parameters"])
         values["domains"] = tuple(values["domains"])
@@ -143,9 +165,14 @@ class StudyPlan:
             )
 
 
+def control_phase(control: str) -> str:
+    """The phase in which finalists are run on the test targets under a control."""
+    return f"test_{control}"
+
+
 def split_of(phase: str) -> str:
-    """The split whose targets a phase attacks."""
-    return {"search": "tune", "test": "test"}[phase]
+    """The split whose targets a phase attacks: `test` and its controls share theirs."""
+    return "tune" if phase == "search" else "test"
 
 
 def _short(value: object) -> str:

@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from study.describe import brief_config
 from study.plan import METRICS, StudyPlan
 from study.search import Search
 
@@ -62,9 +63,7 @@ class SearchView:
         sign = 1 if METRICS[self.plan.metric] == "maximize" else -1
         values = {domain: base[domain] + sign * gain for domain, gain in self.search.scores[number].items()}
         config = self.plan.configure(self.search.job_of(number)["params"], origin="search")
-        layers = "-".join(str(stage.layer) for stage in config.stages)
-        rates = f"lr {config.stages[0].lr:.2g}" + (f" -> {config.stages[-1].lr:.2g}" if len(config.stages) > 1 else "")
-        return f"best so far       {self._by_domain(values)}    trial {number}: layers {layers}, {rates}"
+        return f"best so far       {self._by_domain(values)}    trial {number}: {brief_config(config)}"
 
     def line(self) -> str:
         """All in one line."""

@@ -4,84 +4,19 @@ from __future__ import annotations
 
 import io
 import time
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from gifd_ops import metrics
-from gifd_ops.attack import AttackResult, Reconstruction, run_attack
-from gifd_ops.generators.loading import load_generator
-from gifd_ops.generators.stylegan2 import StyleGan2Generator
-from gifd_ops.gradients import observe
-from gifd_ops.pictures import scan_pictures
-from gifd_ops.seeds import derive_seed
-from gifd_ops.targets import Target, into_blocks, picture_targets, portrait_targets
-from gifd_ops.victims import Victim, build_victim
+from gifd_ops.attack import AttackResult, run_attack
+from gifd_ops.stages import Stage
+from study.bench import Bench, truth_of
 from study.job import Job
 from study.ledger import Ledger
-from study.plan import StudyPlan, split_of
-
-SCORES = ("psnr_db", "ssim", "mse")
-
-
-class Bench:
-    """What a worker keeps from job to job: the generator, and the targets and victims it has met."""
-
-    def __init__(self, plan: StudyPlan, *, pictures_folder: Path | None) -> None:
-        self.plan, self.pictures_folder = plan, pictures_folder
-        self._blocks: dict[str, list[list[Target]]] = {}
-        self._victims: dict[tuple[str, int], Victim] = {}
-
-    @cached_property
-    def generator(self) -> StyleGan2Generator:
-        task = self.plan.task_info
-        return load_generator(task.checkpoint, size_px=task.size_px)
-
-    def blocks(self, phase: str) -> list[list[Target]]:
-        """The targets of a phase, block by block, the same for every trial."""
-        if phase not in self._blocks:
-            targets = self._targets(split_of(phase))
-            self._blocks[phase] = into_blocks(targets, per_domain=self.plan.block_targets_per_domain)
-        return self._blocks[phase]
-
-    def victim(self, phase: str, block: int) -> Victim:
-        """The victim of a block: an initialization of its own, different in every split."""
-        task = self.plan.task_info
-        if (phase, block) not in self._victims:
-            self._victims[phase, block] = build_victim(
-                self.plan.victim,
-                seed=derive_seed(self.plan.seed, "victim", split_of(phase), block),
-                num_classes=task.num_classes,
-                size_px=task.size_px,
-                pixel_mean=task.pixel_mean,
-                pixel_std=task.pixel_std,
-            )
-        return self._victims[phase, block]
-
-    def _targets(self, split: str) -> list[Target]:
-        plan, task = self.plan, self.plan.task_info
-        if plan.pictures is None:
-            return portrait_targets(
-                split,
-                domains=plan.domains,
-                per_domain=plan.targets_per_domain if split == "tune" else plan.test_targets_per_domain,
-                seed=plan.seed,
-                size_px=task.size_px,
-            )
-        if self.pictures_folder is None:
-            raise ValueError("this study attacks a person's own pictures; give their folder again (--images FOLDER)")
-        return picture_targets(
-            scan_pictures(self.pictures_folder, num_classes=task.num_classes),
-            plan.picture_split(split),
-            split=split,
-            num_classes=task.num_classes,
-            seed=plan.seed,
-            size_px=task.size_px,
-        )
+from study.plan import split_of
+from study.scores import all_scores, simple_scores
 
 
 def run_block(bench: Bench, job: Job, block: int, ledger: Ledger) -> None:
@@ -90,14 +25,13 @@ def run_block(bench: Bench, job: Job, block: int, ledger: Ledger) -> None:
         return
     config = bench.plan.configure(job.params, origin=job.origin)
     targets = bench.blocks(job.phase)[block]
-    victim = bench.victim(job.phase, block)
+    victim, generator = bench.victim(job.phase, block), bench.generator(job.phase)
+    observation = bench.observation(job.phase, block)
     begin = time.perf_counter()
-    truth = torch.stack([target.image for target in targets])
-    observation = observe(victim, truth, torch.tensor([target.label for target in targets]))
-    result = run_attack(observation, bench.generator, victim, config, seeds=[target.seed for target in targets])
+    result = run_attack(observation, generator, victim, config, seeds=[target.seed for target in targets])
     seconds = (time.perf_counter() - begin) / len(targets)
     record_targets(bench, job.phase, ledger)
-    ledger.write_block(job.phase, job.trial, block, _tables(job, block, targets, truth, result, seconds))
+    ledger.write_block(job.phase, job.trial, block, _tables(bench, job, block, result, seconds))
 
 
 def record_targets(bench: Bench, phase: str, ledger: Ledger) -> None:
@@ -121,12 +55,13 @@ def record_targets(bench: Bench, phase: str, ledger: Ledger) -> None:
 
 
 def _tables(
-    job: Job, block: int, targets: list[Target], truth: Tensor, result: AttackResult, seconds: float
+    bench: Bench, job: Job, block: int, result: AttackResult, seconds: float
 ) -> dict[str, list[dict[str, Any]]]:
-    best = result.best
-    chosen = _scores(best, truth)
+    targets, victim = bench.blocks(job.phase)[block], bench.victim(job.phase, block)
+    best, truth = result.best, truth_of(targets)
+    chosen = all_scores(best, targets, bench, victim)
     by_stage = [result.best_of_stage(index) for index in range(len(result.stages))]
-    scores_by_stage = [_scores(reconstruction, truth) for reconstruction in by_stage]
+    scores_by_stage = [simple_scores(reconstruction, truth) for reconstruction in by_stage]
     tables: dict[str, list[dict[str, Any]]] = {"images": [], "stages": [], "reconstructions": []}
     for row, target in enumerate(targets):
         identity = {
@@ -145,6 +80,8 @@ def _tables(
             identity
             | (chosen[row] or {})
             | {
+                "method": bench.plan.method,
+                "control": bench.plan.control_of(job.phase),
                 "origin": job.origin,
                 "label": target.label,
                 "label_inferred": int(result.labels[row]),
@@ -158,12 +95,14 @@ def _tables(
             }
         )
         for index, stage_result in enumerate(result.stages):
-            stage, restart = stage_result.stage, int(by_stage[index].restart[row])
+            stage: Stage = stage_result.stage
+            restart = int(by_stage[index].restart[row])
             tables["stages"].append(
                 identity
                 | (stages[index] or {})
                 | {
                     "stage": index,
+                    "kind": stage.kind,
                     "layer": stage.layer,
                     "steps": stage.steps,
                     "lr": stage.lr,
@@ -176,17 +115,6 @@ def _tables(
         if ok:
             tables["images"].append(identity | {"png": to_png(best.images[row])})
     return tables
-
-
-def _scores(reconstruction: Reconstruction, truth: Tensor) -> list[dict[str, float] | None]:
-    """Metrics of every row, None for rows that diverged: the only place where the truth meets a result."""
-    fine = reconstruction.matching_loss.isfinite() & reconstruction.images.flatten(1).isfinite().all(dim=1)
-    images = torch.where(fine[:, None, None, None], reconstruction.images, 0.0)
-    columns = {name: getattr(metrics, name)(images, truth).tolist() for name in SCORES}
-    columns["matching_loss"] = reconstruction.matching_loss.tolist()
-    return [
-        {name: values[row] for name, values in columns.items()} if fine[row] else None for row in range(len(images))
-    ]
 
 
 def _entry(values: Tensor | None, row: int, restart: int) -> float | None:

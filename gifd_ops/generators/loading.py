@@ -32,10 +32,18 @@ def load_generator(checkpoint: Path, *, size_px: int, dtype: torch.dtype = torch
             f"{checkpoint.name} is not the file its manifest describes: sha256 should be {manifest['sha256']}, "
             f"got {found}; restore the file (git checkout) or train it anew (see the model card)"
         )
+    return build_generator(_config(manifest), size_px=size_px, weights=load(data), dtype=dtype)
+
+
+def untrained_generator(checkpoint: Path, *, size_px: int, seed: int) -> StyleGan2Generator:
+    """The architecture of a checkpoint with random weights: a control. The file itself is not read."""
+    return build_generator(_config(read_manifest(checkpoint)), size_px=size_px, seed=seed)
+
+
+def _config(manifest: dict[str, object]) -> StyleGan2Config:
     sizes = manifest["config"]
     assert isinstance(sizes, dict)
-    config = StyleGan2Config(**{**sizes, "channels": tuple(sizes["channels"])})
-    return build_generator(config, size_px=size_px, weights=load(data), dtype=dtype)
+    return StyleGan2Config(**{**sizes, "channels": tuple(sizes["channels"])})
 
 
 def build_generator(

@@ -29,6 +29,8 @@ def commit(
                 "target_id": f"{domain}-{block}",
                 "domain": domain,
                 "split": "tune" if job.phase == "search" else "test",
+                "method": plan.method,
+                "control": plan.control_of(job.phase),
                 "origin": job.origin,
                 "label": 0,
                 "seed": 1,

@@ -11,10 +11,11 @@ from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
 
 from gifd_ops.metrics import psnr_db
+from study.bench import Bench
 from study.job import Job
 from study.ledger import Ledger
 from study.plan import StudyPlan
-from study.trial import Bench, run_block
+from study.trial import run_block
 
 PUBLISHED = Job(phase="search", trial=0, attempt=1, origin="published", params={})
 

@@ -1,0 +1,142 @@
+"""What a worker keeps from job to job: generators, targets, victims, galleries, metrics' networks."""
+
+from __future__ import annotations
+
+from functools import cache, cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gifd_ops import targets as private
+from gifd_ops.controls import noise_gradient
+from gifd_ops.generators.loading import load_generator, untrained_generator
+from gifd_ops.generators.stylegan2 import StyleGan2Generator
+from gifd_ops.gradients import Observation, observe
+from gifd_ops.perceptual import Lpips, load_lpips
+from gifd_ops.perceptual_weights import BACKBONES, check_backbone, find_backbone
+from gifd_ops.pictures import Picture, scan_pictures
+from gifd_ops.seeds import derive_seed
+from gifd_ops.targets import Target, into_blocks, picture_targets, portrait_targets
+from gifd_ops.victims import Victim, build_victim
+from study.checks import LPIPS_NETWORKS
+from study.plan import StudyPlan, split_of
+
+
+class Bench:
+    """Everything that the trials of a study share, made when it is first asked for."""
+
+    def __init__(self, plan: StudyPlan, *, pictures_folder: Path | None) -> None:
+        self.plan, self.pictures_folder = plan, pictures_folder
+        self._blocks_of = cache(self._draw_blocks)  # by split: a control attacks the images of the test
+        self._victim_of = cache(self._build_victim)
+        self._portraits = cache(self._draw_gallery)
+
+    def generator(self, phase: str) -> StyleGan2Generator:
+        """The generator of a phase: trained, unless its control says otherwise."""
+        untrained = self.plan.control_of(phase) == "untrained_generator"
+        return self._untrained if untrained else self._trained
+
+    @cached_property
+    def _trained(self) -> StyleGan2Generator:
+        task = self.plan.task_info
+        return load_generator(task.checkpoint, size_px=task.size_px)
+
+    @cached_property
+    def _untrained(self) -> StyleGan2Generator:
+        task, seed = self.plan.task_info, derive_seed(self.plan.seed, "untrained generator")
+        return untrained_generator(task.checkpoint, size_px=task.size_px, seed=seed)
+
+    @cached_property
+    def lpips(self) -> dict[str, Lpips]:
+        """LPIPS by column, for the networks whose weights are on this machine; nothing is ever downloaded."""
+        found = {}
+        for column, net in LPIPS_NETWORKS.items():
+            path = find_backbone(net)
+            if path is not None and self.plan.task_info.size_px >= BACKBONES[net].smallest_px:
+                check_backbone(path, net)
+                found[column] = load_lpips(net, path)
+        return found
+
+    def observation(self, phase: str, block: int) -> Observation:
+        """What the attacker sees of a block, under the phase's control."""
+        targets, control = self.blocks(phase)[block], self.plan.control_of(phase)
+        images = self._others(targets) if control == "other_image" else truth_of(targets)
+        labels = torch.tensor([target.label for target in targets])
+        victim = self.victim(phase, block)
+        observation = observe(victim, images, labels, grant_labels=self.plan.labels == "given")
+        if control == "noise_gradient":
+            return noise_gradient(observation, seeds=[derive_seed(target.seed, "noise") for target in targets])
+        return observation
+
+    def blocks(self, phase: str) -> list[list[Target]]:
+        """The targets of a phase, block by block, the same for every trial."""
+        return self._blocks_of(split_of(phase))
+
+    def victim(self, phase: str, block: int) -> Victim:
+        """The victim of a block: an initialization of its own, different in every split."""
+        return self._victim_of(split_of(phase), block)
+
+    def _draw_blocks(self, split: str) -> list[list[Target]]:
+        return into_blocks(self._targets(split), per_domain=self.plan.block_targets_per_domain)
+
+    def _build_victim(self, split: str, block: int) -> Victim:
+        task = self.plan.task_info
+        return build_victim(
+            self.plan.victim,
+            seed=derive_seed(self.plan.seed, "victim", split, block),
+            num_classes=task.num_classes,
+            size_px=task.size_px,
+            pixel_mean=task.pixel_mean,
+            pixel_std=task.pixel_std,
+        )
+
+    def _targets(self, split: str) -> list[Target]:
+        plan, task = self.plan, self.plan.task_info
+        if plan.pictures is None:
+            return portrait_targets(
+                split,
+                domains=plan.domains,
+                per_domain=plan.targets_per_domain if split == "tune" else plan.test_targets_per_domain,
+                seed=plan.seed,
+                size_px=task.size_px,
+            )
+        return picture_targets(
+            self._pictures,
+            plan.picture_split(split),
+            split=split,
+            num_classes=task.num_classes,
+            seed=plan.seed,
+            size_px=task.size_px,
+        )
+
+    def _others(self, targets: list[Target]) -> Tensor:
+        """For each target another image of its domain, of its class where there is one."""
+        size_px = self.plan.task_info.size_px
+        if self.plan.pictures is None:
+            return private.portrait_others(targets, size_px=size_px)
+        return private.picture_others(self._pictures, self.plan.pictures, targets, size_px=size_px)
+
+    def gallery_of(self, target: Target) -> Tensor:
+        """Images among which a target is looked for, itself left out: [n, 3, h, w]; none where there are no others."""
+        plan, size_px = self.plan, self.plan.task_info.size_px
+        if plan.pictures is None:
+            return self._portraits(target.domain)
+        count = plan.gallery - 1
+        return private.picture_gallery(self._pictures, plan.pictures, target, count=count, size_px=size_px)
+
+    def _draw_gallery(self, domain: str) -> Tensor:
+        """The portraits of a domain's gallery."""
+        plan = self.plan
+        return private.portrait_gallery(domain, count=plan.gallery - 1, seed=plan.seed, size_px=plan.task_info.size_px)
+
+    @cached_property
+    def _pictures(self) -> dict[Path, Picture]:
+        if self.pictures_folder is None:
+            raise ValueError("this study attacks a person's own pictures; give their folder again (--images FOLDER)")
+        return scan_pictures(self.pictures_folder, num_classes=self.plan.task_info.num_classes)
+
+
+def truth_of(targets: list[Target]) -> Tensor:
+    """The private images of targets, [n, 3, h, w]."""
+    return torch.stack([target.image for target in targets])
