@@ -21,8 +21,13 @@ def run_command(
     parser = argparse.ArgumentParser(prog=f"python -m analysis.{name}", description=description)
     parser.add_argument("results", metavar="RESULTS", help="the results folder of a study, such as results/ood")
     arguments = parser.parse_args(argv)
+    return report(name, lambda: action(load_results(arguments.results)))
+
+
+def report(name: str, lines_of: Callable[[], Sequence[str]]) -> int:
+    """Print the lines of an analysis; the exit status as in `run_command`."""
     try:
-        lines = action(load_results(arguments.results))
+        lines = lines_of()
     except ValueError as error:
         print(f"analysis: {error}", file=sys.stderr)
         return 2

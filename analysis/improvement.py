@@ -30,3 +30,9 @@ def improvement_matrix(improvements: pd.DataFrame) -> tuple[npt.NDArray[np.float
     wide = improvements.pivot(index="trial", columns=["domain", "target_id"], values="improvement").sort_index(axis=1)
     domains = np.array([str(domain) for domain in wide.columns.get_level_values(0)], dtype=np.str_)
     return wide.to_numpy(dtype=np.float64), [int(trial) for trial in wide.index], domains
+
+
+def target_scores(rows: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    """domain, target_id and `score`, one row per target that has one; rows of one config in one phase."""
+    means = target_means(rows, metric.column, by=("domain", "target_id"))
+    return means.rename(columns={metric.column: "score"})

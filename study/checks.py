@@ -57,10 +57,6 @@ def check_address(address: str) -> None:
         ) from None
 
 
-def missing_metrics() -> list[str]:
-    """A sentence for every metric that stays null here, with its remedy."""
-    return [
-        f"{name} stays empty: the weights of its network are not on this machine; to have it, {how_to_get(net)}"
-        for name, net in LPIPS_NETWORKS.items()
-        if find_backbone(net) is None
-    ]
+def missing_metrics() -> tuple[str, ...]:
+    """The metrics that stay empty on this machine, for want of their networks' weights."""
+    return tuple(name for name, net in LPIPS_NETWORKS.items() if find_backbone(net) is None)

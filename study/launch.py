@@ -61,8 +61,8 @@ def run_study(launch: Launch, console: Console) -> int:
             again = "it is listed anew with the next block" if part.parts[0] == "targets" else "its block is run again"
             console.print(f"set aside {part}, which cannot be read; {again}")
         print_heading(launch, console)
-        for sentence in missing_metrics():
-            console.print(sentence)
+        if missing := missing_metrics():
+            console.print(f"{' and '.join(missing)} stay empty: weights are missing (see docs/results.md, LPIPS)\n")
         search = Search(plan, ledger, trials=launch.trials)
         with cluster(launch.address, max_concurrent=launch.max_concurrent) as workers:
 

@@ -13,18 +13,21 @@ from search_spaces.reach import Ranges
 SIGMA = 1.0
 MOST_COVARIED = 512  # numbers whose covariances are all learned; beyond, variances alone: the matrix costs its cube
 LEAST_POPULATION = 4
+POPULATIONS = (6, 10, 16, 24)
 WORTHWHILE_EVALUATIONS = 30  # of a restart
 
 
 def suggest(ask: Ask, shape: GeneratorShape, *, budget: int, ranges: Ranges) -> AttackConfig:
     """A config that spends exactly `budget` gradient evaluations per target."""
     restarts = ask.choice("restarts", even_restarts(budget, enough=WORTHWHILE_EVALUATIONS))
+    steps = budget // restarts - 1
     own_slots = bool(ask.choice("own_slots", (0, 1)))
-    population = ask.choice("population", (6, 10, 16, 24))
+    fitting = tuple(size for size in POPULATIONS if size <= steps)  # all of them, where a second restart is allowed
+    population = ask.choice("population", fitting or (steps,))
     sigma = ask.real("sigma", 0.1, 2.0, log=True)
     tv_weight = ask.real("tv_weight", *ranges.tv_weight, log=True)
     stage = EvolutionStage(
-        steps=budget // restarts - 1, population=population, sigma=sigma, own_slots=own_slots, full_covariance=False
+        steps=steps, population=population, sigma=sigma, own_slots=own_slots, full_covariance=False
     )
     return AttackConfig(stages=(stage,), restarts=restarts, tv_weight=tv_weight, l2_weight=0.0, distance="l2")
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from matplotlib.image import imsave
 
-from study.schema import TABLES
+from study.schema import QUIRKS, TABLES
 
 Params = Mapping[str, float]
 Effect = Callable[[Params, str], float]
@@ -38,6 +38,8 @@ class Ledger:
     seed: int = 0
     finalists: Mapping[str, int] | None = field(default_factory=lambda: {"published": 0, "oracle": 7, "observable": 9})
     pictures: bool = False
+    method: str = "gifd"
+    controls: tuple[str, ...] = ()  # of which the finalists lose 4 dB each
     private: bool = True
 
 
@@ -66,16 +68,20 @@ def write_ledger(path: Path, ledger: Ledger) -> Path:
     phases = [("search", "tune", ledger.tune_targets, list(range(ledger.num_trials)))]
     if ledger.finalists is not None:
         phases.append(("test", "test", ledger.test_targets, finalists))
+        phases += [(f"test_{name}", "test", ledger.test_targets, finalists) for name in ledger.controls]
     for phase, split, num_targets, trials in phases:
+        control = phase.removeprefix("test_") if phase.startswith("test_") else "none"
+        conditions = {"method": ledger.method, "control": control}
         for trial in trials:
             rows["trials"].append(
                 {"phase": phase, "trial": trial, "attempt": 0, "origin": "search" if trial else "published",
-                 "params": list(params[trial].items()), "config": "{}", "outcome": "ok"}
+                 "params": list(params[trial].items()), "config": "{}", "outcome": "ok", **conditions,
+                 **dict.fromkeys(QUIRKS, "")}
             )  # fmt: skip
         for domain in ledger.domains:
             for index in range(num_targets):
                 target = f"{split}-{domain}-{index}"
-                hardness = rng.normal(16, 3)
+                hardness = rng.normal(16, 3) - (4 if control != "none" else 0)
                 picture = rng.random((12, 12, 3)) * 0.3 + rng.random(3) * 0.7
                 png = _png(picture) if ledger.pictures else None
                 rows["targets"].append(
@@ -88,7 +94,8 @@ def write_ledger(path: Path, ledger: Ledger) -> Path:
                     identity = {"phase": phase, "trial": trial, "block": index, "attempt": 0, "target_id": target,
                                 "domain": domain, "split": split}  # fmt: skip
                     rows["reconstructions"].append(
-                        {**identity, "origin": "search" if trial else "published", "label": 0, "seed": index,
+                        {**identity, **conditions, "gallery_size": 16, "rank_psnr_db": 1 if score > 16 else 5,
+                         "origin": "search" if trial else "published", "label": 0, "seed": index,
                          "psnr_db": score, "matching_loss": -score, "gradient_evaluations": 120, "seconds": 0.1,
                          "outcome": "ok"}
                     )  # fmt: skip
@@ -112,6 +119,7 @@ def write_ledger(path: Path, ledger: Ledger) -> Path:
         "metric": "psnr_db",
         "domains": list(ledger.domains),
         "steered_domains": list(ledger.steered),
+        "method": ledger.method,
     }
     path.mkdir(parents=True, exist_ok=True)
     (path / "plan.json").write_text(json.dumps(plan))
