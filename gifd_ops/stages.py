@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 Decay = Literal["ramp", "steps"]  # of the learning rate: GIFD's warm-up and cosine, or a tenth at 3/8, 5/8 and 7/8
 
@@ -51,7 +51,7 @@ class FeatureStage:
     def __post_init__(self) -> None:
         if self.layer < 0:
             raise ValueError(f"a stage starts at layer 0 or above, got layer {self.layer}")
-        _check_descent(self.steps, self.lr, f"the stage at layer {self.layer}")
+        _check_descent(self.steps, self.lr, self.decay, f"the stage at layer {self.layer}")
 
     @property
     def gradient_evaluations(self) -> int:
@@ -70,7 +70,7 @@ class WeightStage:
     decay: Decay = "steps"
 
     def __post_init__(self) -> None:
-        _check_descent(self.steps, self.lr, "the stage that searches weights")
+        _check_descent(self.steps, self.lr, self.decay, "the stage that searches weights")
 
     @property
     def gradient_evaluations(self) -> int:
@@ -93,7 +93,7 @@ class PixelStage:
     decay: Decay = "steps"
 
     def __post_init__(self) -> None:
-        _check_descent(self.steps, self.lr, "the stage that searches pixels")
+        _check_descent(self.steps, self.lr, self.decay, "the stage that searches pixels")
 
     @property
     def gradient_evaluations(self) -> int:
@@ -129,6 +129,8 @@ class EvolutionStage:
             )
         if not self.sigma > 0:
             raise ValueError(f"evolution needs a first step size sigma > 0, got {self.sigma}")
+        if not self.kl_weight >= 0:
+            raise ValueError(f"evolution needs kl_weight >= 0, got {self.kl_weight}")
 
     @property
     def gradient_evaluations(self) -> int:
@@ -154,8 +156,10 @@ def stage_from_dict(values: Mapping[str, Any]) -> Stage:
     return cls(**told)
 
 
-def _check_descent(steps: int, lr: float, name: str) -> None:
+def _check_descent(steps: int, lr: float, decay: Decay, name: str) -> None:
     if steps < 1:
         raise ValueError(f"{name} needs steps >= 1, got {steps}; leave the stage out")
     if not lr > 0:
         raise ValueError(f"{name} needs lr > 0, got {lr}")
+    if decay not in get_args(Decay):
+        raise ValueError(f"the learning rate of {name} decays by {' or '.join(get_args(Decay))}, got {decay!r}")

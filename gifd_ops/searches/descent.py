@@ -56,6 +56,9 @@ def ramp(step: int, steps: int, *, first_step: str = "ramped") -> float:
 
 
 def tenths(step: int, steps: int) -> float:
-    """Factor of the learning rate that falls to a tenth at 3/8, 5/8 and 7/8 of the way (Geiping et al., 2020)."""
+    """Factor of the learning rate that falls to a tenth at 3/8, 5/8 and 7/8 of the way (Geiping et al., 2020).
+
+    The milestones are rounded as published; but the first update is whole, however few there are.
+    """
     milestones = (steps // 2.667, steps // 1.6, steps // 1.142)
-    return float(0.1 ** sum(step >= milestone for milestone in milestones))
+    return float(0.1 ** sum(step >= max(1, milestone) for milestone in milestones))
