@@ -14,13 +14,14 @@ import argparse
 import torch
 from torch import Tensor
 
-from gifd_ops.attack import run_attack, search_stage
+from gifd_ops.attack import run_attack
 from gifd_ops.config import AttackConfig
 from gifd_ops.generators.loading import build_generator, load_generator
 from gifd_ops.generators.stylegan2 import StyleGan2Generator
 from gifd_ops.gradients import observe
 from gifd_ops.metrics import psnr_db
 from gifd_ops.portraits import SEED_RANGES, draw
+from gifd_ops.searches.features import search_features
 from gifd_ops.seeds import derive_seed
 from gifd_ops.stages import FeatureStage, Radius
 from gifd_ops.tasks import PORTRAITS
@@ -44,9 +45,9 @@ def fit_in_pixels(generator: StyleGan2Generator, truth: Tensor, *, steps: int) -
     for stage in free_stages(steps=steps):
         with torch.no_grad():
             features = generator.advance(features, to=stage.layer)
-        features, _ = search_stage(
-            features, generator, lambda images: (images - truth).square().mean(dim=(1, 2, 3)), stage
-        )
+        end = search_features(features, generator, lambda images: (images - truth).square().mean(dim=(1, 2, 3)), stage)
+        assert end.features is not None
+        features = end.features
     with torch.no_grad():
         return psnr_db(generator.render(features).clamp(0, 1), truth)
 

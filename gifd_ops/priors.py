@@ -32,9 +32,7 @@ def group_distance(images: Tensor, restarts: int) -> Tensor:
     return norm / (images.shape[2] * images.shape[3])
 
 
-def statistics_distance(
-    statistics: Sequence[tuple[Tensor, Tensor]], shared: Sequence[tuple[Tensor, Tensor]]
-) -> Tensor:
+def statistics_distance(statistics: Sequence[tuple[Tensor, Tensor]], shared: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
     """Distance [rows] of batch statistics to the shared ones, summed over normalizations, the first ten times.
 
     Each entry holds a mean and a variance [rows, channels]; the distance is the l2 norm of their differences (R_bn of

@@ -19,7 +19,8 @@ class Quirks:
     rgb_skip: `drop` forgets the colors of the layers below where a stage starts, so that its first image jumps.
     stage_image: `before_update` shows a stage's image as it was before the last update.
     first_step: `zero` lets the warm-up begin at a learning rate of 0, so that every stage's first update is none.
-    spherical: `on` renormalizes variables after each update (in the authors' settings, but never passed on: off).
+    spherical: `on` gives latents and noise maps their first length again after each update (it stands in the authors'
+    settings, but is never passed on: off).
     """
 
     restart_select: Literal["best", "last"] = "best"

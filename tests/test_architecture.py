@@ -26,10 +26,12 @@ FRAMEWORKS = {
     "analysis": {"pandas", "numpy", "scipy", "matplotlib", "optuna", "pyarrow", "PIL"},
 }
 # The only files of `study` that may import a framework, and the files of `gifd_ops` that must do without any.
-ONLY_IN = {"ray": {"study/farm.py"}, "optuna": {"study/search.py"}, "torch": {"study/bench.py", "study/scores.py", "study/trial.py", "study/farm.py"}}
-PLAIN = {
-    f"gifd_ops/{name}.py" for name in ("config", "stages", "quirks", "tasks", "seeds", "perceptual_weights")
+ONLY_IN = {
+    "ray": {"study/farm.py"},
+    "optuna": {"study/search.py"},
+    "torch": {"study/bench.py", "study/scores.py", "study/trial.py", "study/farm.py"},
 }
+PLAIN = {f"gifd_ops/{name}.py" for name in ("config", "stages", "quirks", "tasks", "seeds", "perceptual_weights")}
 FORBIDDEN_NAMES = {"utils.py", "helpers.py", "common.py"}
 
 

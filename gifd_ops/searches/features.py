@@ -28,6 +28,7 @@ def search_features(
     balls = [
         Ball(center.clone().requires_grad_(), center, radius) for center, radius in zip(centers, radii, strict=True)
     ]
+    spheres = balls[searched.hidden :] if quirks.spherical == "on" else []  # latents and noise maps, not features
     variables = [ball.variable for ball in balls]
 
     def look() -> tuple[Tensor, Tensor]:
@@ -35,9 +36,9 @@ def search_features(
         return loss(images), images
 
     def confine() -> None:
+        for ball in spheres:
+            ball.rescale()
         for ball in balls:
-            if quirks.spherical == "on":
-                ball.rescale()
             ball.project()
 
     rates = learning_rates(stage.lr, stage.steps, stage.decay, quirks)

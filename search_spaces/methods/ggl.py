@@ -26,9 +26,7 @@ def suggest(ask: Ask, shape: GeneratorShape, *, budget: int, ranges: Ranges) -> 
     population = ask.choice("population", fitting or (steps,))
     sigma = ask.real("sigma", 0.1, 2.0, log=True)
     tv_weight = ask.real("tv_weight", *ranges.tv_weight, log=True)
-    stage = EvolutionStage(
-        steps=steps, population=population, sigma=sigma, own_slots=own_slots, full_covariance=False
-    )
+    stage = EvolutionStage(steps=steps, population=population, sigma=sigma, own_slots=own_slots, full_covariance=False)
     return AttackConfig(stages=(stage,), restarts=restarts, tv_weight=tv_weight, l2_weight=0.0, distance="l2")
 
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from gifd_ops.config import AttackConfig, GeneratorShape
 from gifd_ops.tasks import PORTRAITS
 from search_spaces.base import Draw, Frozen, Space
+from search_spaces.methods.gifd import LEAST_EVALUATIONS, WORTHWHILE_EVALUATIONS, restart_options
 from search_spaces.published import published_scaled
 from search_spaces.registry import SPACES, get_space
-from search_spaces.methods.gifd import LEAST_EVALUATIONS, WORTHWHILE_EVALUATIONS, restart_options
 
 SHAPES = {
     "portraits": PORTRAITS.generator_shape,
