@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gifd_ops.layer_rows import layer_rows
 from gifd_ops.victims import Victim
 
 
@@ -95,7 +96,9 @@ def backward_rows(victim: Victim, images: Tensor, labels: Tensor, *, differentia
 
 def parameter_gradients(passes: list[LayerPass]) -> tuple[Tensor, ...]:
     """The rows' gradients [rows, *parameter shape], in the order of the victim's parameters."""
-    return tuple(gradient for one in passes for gradient in _parameter_gradients(one.layer, one.entering, one.leaving))
+    return tuple(
+        gradient for one in passes for gradient in layer_rows(one.layer, one.entering, one.leaving).gradients()
+    )
 
 
 def batch_statistics(passes: list[LayerPass]) -> list[tuple[Tensor, Tensor]]:
@@ -139,25 +142,3 @@ def _is_supported(layer: nn.Module) -> bool:
     if isinstance(layer, nn.Conv2d):
         return layer.groups == 1 and layer.padding_mode == "zeros" and isinstance(layer.padding, tuple)
     return isinstance(layer, nn.Linear | nn.BatchNorm2d)
-
-
-def _parameter_gradients(layer: nn.Module, entering: Tensor, leaving: Tensor) -> list[Tensor]:
-    """Weight and bias gradients per row, from the layer's input and its output gradient."""
-    if isinstance(layer, nn.Linear):
-        if entering.ndim != 2:
-            raise ValueError(f"per-row gradients of {layer} need inputs [rows, features], got {tuple(entering.shape)}")
-        weight, bias = leaving[:, :, None] * entering[:, None, :], leaving
-    elif isinstance(layer, nn.Conv2d):
-        assert isinstance(layer.padding, tuple)
-        patches = functional.unfold(entering, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
-        flat = leaving.flatten(2)
-        weight = (flat @ patches.transpose(1, 2)).unflatten(2, layer.weight.shape[1:])
-        bias = flat.sum(dim=2)
-    else:
-        assert isinstance(layer, nn.BatchNorm2d)
-        assert layer.running_mean is not None
-        assert layer.running_var is not None
-        scale = torch.rsqrt(layer.running_var + layer.eps)[:, None, None]
-        standardized = (entering - layer.running_mean[:, None, None]) * scale
-        weight, bias = (leaving * standardized).sum(dim=(2, 3)), leaving.sum(dim=(2, 3))
-    return [weight] if layer.bias is None else [weight, bias]

@@ -8,6 +8,7 @@ from typing import Self
 from torch import Tensor
 
 from gifd_ops.config import AttackConfig
+from gifd_ops.first_order import matching_loss
 from gifd_ops.gradients import Observation, backward_rows, batch_statistics, parameter_gradients
 from gifd_ops.matching import MATCHINGS, CosineMatching
 from gifd_ops.priors import group_distance, l2_norm, statistics_distance, total_variation
@@ -42,15 +43,22 @@ class Objective:
     def __call__(self, images: Tensor, *, differentiable: bool = True) -> Tensor:
         """Losses [rows] of images [rows, 3, h, w], nominally in [0, 1], priors included."""
         config = self.config
-        passes = backward_rows(self.victim, images, self.matching.labels, differentiable=differentiable)
-        loss = self.matching.between(parameter_gradients(passes))
-        seen = self.victim.normalize(images)
-        loss = loss + config.tv_weight * total_variation(seen) + config.l2_weight * l2_norm(seen)
-        if config.group_weight > 0 and self.restarts > 1:
-            loss = loss + config.group_weight * group_distance(seen, self.restarts)
-        if self.statistics:
+        if self.statistics:  # they are read off the same pass
+            passes = backward_rows(self.victim, images, self.matching.labels, differentiable=differentiable)
+            loss = self.matching.between(parameter_gradients(passes))
             pairs = [(mean, variance) for mean, variance in self.statistics]
             loss = loss + config.statistics_weight * statistics_distance(batch_statistics(passes), pairs)
+        elif differentiable:
+            loss = matching_loss(images, self.matching)
+        else:
+            loss = self.matching(images, differentiable=False)
+        seen = self.victim.normalize(images)
+        if config.tv_weight > 0:
+            loss = loss + config.tv_weight * total_variation(seen)
+        if config.l2_weight > 0:
+            loss = loss + config.l2_weight * l2_norm(seen)
+        if config.group_weight > 0 and self.restarts > 1:
+            loss = loss + config.group_weight * group_distance(seen, self.restarts)
         return loss
 
     def evaluate(self, images: Tensor) -> Tensor:

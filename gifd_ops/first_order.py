@@ -1,0 +1,58 @@
+"""The distance between gradients and its slope in the images, without a second-order tape through the gradients.
+
+With g(x) the victim's gradient and c a distance, dc/dx = d/dx <g(x), v> where v = dc/dg is held constant. Layer by
+layer <g, v> is linear in what entered (z) and what came back (d), so v is pulled back to slopes in z and d, and one
+backward pass takes these to the images. The gradients themselves are never differentiated, and become v in place. The
+result is that of plain autograd to rounding (`GradientMatching.__call__`), which stays the reference.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gifd_ops.gradients import backward_rows
+from gifd_ops.layer_rows import layer_rows
+from gifd_ops.matching import GradientMatching
+
+
+def matching_loss(images: Tensor, matching: GradientMatching) -> Tensor:
+    """Distances [rows] of images [rows, 3, h, w] in [0, 1], differentiable once, in the images."""
+    distances: Tensor = _MatchingLoss.apply(images, matching)
+    return distances
+
+
+class _MatchingLoss(torch.autograd.Function):
+    """Computes the slope beside the value: who asks for a loss here asks for its slope."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, matching: GradientMatching) -> Tensor:
+        distances, slope = value_and_slope(images, matching)
+        ctx.save_for_backward(slope)
+        return distances
+
+    @staticmethod
+    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor, None]:
+        (slope,) = ctx.saved_tensors
+        return above[0][:, None, None, None] * slope, None
+
+
+def value_and_slope(images: Tensor, matching: GradientMatching) -> tuple[Tensor, Tensor]:
+    """Distances [rows], and their slopes in the images [rows, 3, h, w]."""
+    with torch.enable_grad():
+        inputs = images.detach().requires_grad_()
+        passes = backward_rows(matching.victim, inputs, matching.labels, differentiable=True)
+    passes = passes[matching.layers]
+    with torch.no_grad():
+        rows = [layer_rows(one.layer, one.entering.detach(), one.leaving.detach()) for one in passes]
+        by_layer = [one.gradients() for one in rows]
+        distances, directions = matching.between_with_directions([each for layer in by_layer for each in layer])
+        ends: list[Tensor] = []
+        slopes: list[Tensor] = []
+        for one, row, gradients in zip(passes, rows, by_layer, strict=True):
+            ends += [one.leaving, one.entering]
+            slopes += row.pull_back([directions.pop(0) for _ in gradients])
+    (slope,) = torch.autograd.grad(ends, inputs, slopes)
+    return distances, slope

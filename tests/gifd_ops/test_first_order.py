@@ -1,0 +1,146 @@
+"""The slope without a second-order tape is plain autograd's, for every victim and every kind of layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import gifd_ops.layer_rows
+from gifd_ops.first_order import matching_loss, value_and_slope
+from gifd_ops.gradients import observe
+from gifd_ops.layer_rows import PatchedConvRows, PlainConvRows, layer_rows
+from gifd_ops.matching import MATCHINGS, GradientMatching
+from gifd_ops.victims import VICTIMS, Victim
+
+ROWS = 3
+LABELS = torch.tensor([2, 7, 2])
+
+
+def pictures(seed: int, dtype: torch.dtype) -> Tensor:
+    return torch.rand(ROWS, 3, 16, 16, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def matching(
+    victim: Victim, distance: str, dtype: torch.dtype, layers: tuple[int, int] | None = None
+) -> GradientMatching:
+    return MATCHINGS[distance](victim, observe(victim, pictures(0, dtype), LABELS), LABELS, restarts=1, layers=layers)
+
+
+def by_autograd(match: GradientMatching, images: Tensor) -> tuple[Tensor, Tensor]:
+    inputs = images.clone().requires_grad_()
+    distances = match(inputs)
+    (slope,) = torch.autograd.grad(distances.sum(), inputs)
+    return distances.detach(), slope
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    return float(((found - expected).flatten(1).norm(dim=1) / expected.flatten(1).norm(dim=1)).max())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "loss_limit", "slope_limit"), [(torch.float64, 1e-9, 1e-9), (torch.float32, 1e-5, 1e-4)]
+)
+@pytest.mark.parametrize("layers", [None, (0, 2), (1, 3)])
+@pytest.mark.parametrize("distance", MATCHINGS)
+@pytest.mark.parametrize("name", VICTIMS)
+def test_value_and_slope_are_those_of_plain_autograd(
+    name: str,
+    distance: str,
+    layers: tuple[int, int] | None,
+    dtype: torch.dtype,
+    loss_limit: float,
+    slope_limit: float,
+    make_victim: Callable[..., Victim],
+) -> None:
+    match = matching(make_victim(name, dtype=dtype), distance, dtype, layers)
+    images = pictures(1, dtype)
+    distances, slope = value_and_slope(images, match)
+    expected, expected_slope = by_autograd(match, images)
+    torch.testing.assert_close(distances, expected, rtol=loss_limit, atol=loss_limit / 10)
+    assert relative(slope, expected_slope) < slope_limit
+    assert float(expected_slope.abs().amax(dim=(1, 2, 3)).min()) > 0
+
+
+def test_it_is_a_loss_like_any_other_to_what_comes_before(lenet: Victim) -> None:
+    match = matching(lenet, "cosine", torch.float64)
+    knob = torch.tensor([0.3, -0.2, 0.1], dtype=torch.float64, requires_grad=True)
+    weights = torch.tensor([1.0, 2.0, -3.0], dtype=torch.float64)
+
+    def slope(loss: Callable[[Tensor], Tensor]) -> Tensor:
+        images = (pictures(1, torch.float64) + knob[:, None, None, None] * pictures(2, torch.float64)).clamp(0, 1)
+        (found,) = torch.autograd.grad((weights * loss(images)).sum(), knob)
+        return found
+
+    torch.testing.assert_close(slope(lambda images: matching_loss(images, match)), slope(match), rtol=1e-9, atol=1e-12)
+
+
+def test_a_row_that_is_not_a_number_leaves_the_others_alone(lenet: Victim) -> None:
+    match = matching(lenet, "cosine", torch.float64)
+    images = pictures(1, torch.float64)
+    whole, slope = value_and_slope(images, match)
+    images[1, 0, 0, 0] = torch.nan
+    broken, broken_slope = value_and_slope(images, match)
+    assert bool(broken[1].isnan())
+    assert torch.equal(broken[[0, 2]], whole[[0, 2]])
+    assert torch.equal(broken_slope[[0, 2]], slope[[0, 2]])
+
+
+def test_what_was_shared_is_left_as_it_was(lenet: Victim) -> None:
+    for distance in MATCHINGS:
+        match = matching(lenet, distance, torch.float64)
+        before = [tensor.clone() for tensor in match.shared]
+        first = value_and_slope(pictures(1, torch.float64), match)
+        again = value_and_slope(pictures(1, torch.float64), match)
+        assert all(torch.equal(a, b) for a, b in zip(before, match.shared, strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+CONVOLUTIONS = [
+    nn.Conv2d(3, 4, 3, padding=1),
+    nn.Conv2d(3, 4, (3, 2), stride=(1, 2), padding=(2, 0), dilation=(2, 1), bias=False),
+    nn.Conv2d(3, 4, 5, stride=2, padding=2),
+    nn.Conv2d(3, 4, 1, stride=2, bias=False),
+]
+
+
+@pytest.mark.parametrize("layer", CONVOLUTIONS, ids=str)
+def test_patched_and_plain_convolutions_are_the_same(layer: nn.Conv2d) -> None:
+    layer = layer.double().requires_grad_(False)
+    entering = pictures(1, torch.float64)
+    leaving = torch.randn_like(layer(entering))
+    patched, plain = (kind(layer, entering, leaving) for kind in (PatchedConvRows, PlainConvRows))
+    for a, b in zip(patched.gradients(), plain.gradients(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+    directions = [torch.randn_like(gradient) for gradient in plain.gradients()]
+    for a, b in zip(patched.pull_back(directions), plain.pull_back(directions), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "layer", [*CONVOLUTIONS, nn.Linear(5, 4), nn.Linear(5, 4, bias=False), nn.BatchNorm2d(3)], ids=str
+)
+@pytest.mark.parametrize("kind", ["patched", "plain"])
+def test_pulling_back_is_the_slope_of_the_inner_product(
+    layer: nn.Module, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gifd_ops.layer_rows, "FEW_POSITIONS", 10_000 if kind == "patched" else 0)
+    monkeypatch.setattr(gifd_ops.layer_rows, "SMALL_PATCHES", 0)
+    layer = layer.double().eval().requires_grad_(False)
+    if isinstance(layer, nn.BatchNorm2d):
+        layer.running_var.uniform_(0.5, 2.0)
+    flat = isinstance(layer, nn.Linear)
+    entering = torch.rand(ROWS, 5, dtype=torch.float64) if flat else pictures(1, torch.float64)
+    leaving = torch.randn_like(layer(entering)).requires_grad_()
+    entering.requires_grad_()
+    rows = layer_rows(layer, entering, leaving)
+    gradients = rows.gradients()
+    directions = [torch.randn_like(gradient) for gradient in gradients]
+    inner = sum((g * v).sum() for g, v in zip(gradients, directions, strict=True))
+    assert isinstance(inner, Tensor)
+    expected = torch.autograd.grad(inner, (leaving, entering))
+    found = layer_rows(layer, entering.detach(), leaving.detach()).pull_back(directions)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
