@@ -1,7 +1,8 @@
 """Gradient inversion on rows: GIFD (Fang et al., ICCV 2023, algorithm 1) and the methods it is compared with.
 
-A row is one restart on one target. All rows run as one batch; a row's randomness depends on its own seed only. An
-attack is a row of stages, each a function from features to features: what a method is, its stages say.
+A row is one restart on one target. All rows run as one batch wherever they share the generator's weights; a row's
+randomness depends on its own seed only. An attack is a sequence of stages, each a function from features to features:
+what a method is, its stages say.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from gifd_ops.labels import infer_labels
 from gifd_ops.objective import Objective
 from gifd_ops.result import AttackResult, Reconstruction, StageResult
 from gifd_ops.searches.evolution import search_evolution
-from gifd_ops.searches.features import search_features
+from gifd_ops.searches.features import enter_stage, search_features
 from gifd_ops.searches.pixels import search_pixels
 from gifd_ops.searches.search import StageEnd
-from gifd_ops.searches.turns import enter_stage, search_in_turns
+from gifd_ops.searches.turns import search_in_turns
 from gifd_ops.searches.weights import search_weights
 from gifd_ops.seeds import derive_seed
 from gifd_ops.stages import EvolutionStage, FeatureStage, PixelStage, Stage, WeightStage

@@ -57,6 +57,12 @@ class AttackConfig:
         for name in ("tv_weight", "l2_weight", "group_weight", "statistics_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
+        alone = self.quirks.share_restart_noises or any(isinstance(stage, WeightStage) for stage in self.stages)
+        if self.group_weight > 0 and alone and self.needs_generator:
+            raise ValueError(
+                f"group_weight must be 0 where restarts are searched one by one (weights, share_restart_noises), got "
+                f"{self.group_weight}"
+            )
         if self.matched_layers is not None and not 0 <= self.matched_layers[0] < self.matched_layers[1]:
             first, end = self.matched_layers
             raise ValueError(f"matched_layers needs 0 <= first < end, got {first}:{end}; None matches all layers")
@@ -70,10 +76,9 @@ class AttackConfig:
                     f"a stage that searches {after.kind} cannot follow one that searches {before.kind}; evolution "
                     "comes first, weights come last, and pixels stand alone"
                 )
-            first = before.layer if isinstance(before, FeatureStage) else 0
-            if isinstance(after, FeatureStage) and after.layer <= first and isinstance(before, FeatureStage):
+            if isinstance(before, FeatureStage) and isinstance(after, FeatureStage) and after.layer <= before.layer:
                 raise ValueError(
-                    f"stages go forward through the generator, got layer {after.layer} after layer {first}; "
+                    f"stages go forward through the generator, got layer {after.layer} after layer {before.layer}; "
                     "sort the stages and give each layer once"
                 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 
@@ -16,7 +17,7 @@ def total_variation(images: Tensor) -> Tensor:
 
 def l2_norm(images: Tensor) -> Tensor:
     """Euclidean norm over the number of pixels: [rows, c, h, w] -> [rows] (R_l2 of Yin et al., CVPR 2021)."""
-    return images.square().sum(dim=(1, 2, 3)).sqrt() / (images.shape[2] * images.shape[3])
+    return _norm(images) / (images.shape[2] * images.shape[3])
 
 
 def group_distance(images: Tensor, restarts: int) -> Tensor:
@@ -27,9 +28,7 @@ def group_distance(images: Tensor, restarts: int) -> Tensor:
     """
     grouped = images.unflatten(0, (-1, restarts))
     difference = (grouped - grouped.mean(dim=1, keepdim=True).detach()).flatten(0, 1)
-    # The norm has no slope where restarts agree, as one alone always does: a small constant keeps it finite.
-    norm: Tensor = (difference.square().sum(dim=(1, 2, 3)) + 1e-12).sqrt()
-    return norm / (images.shape[2] * images.shape[3])
+    return _norm(difference) / (images.shape[2] * images.shape[3])
 
 
 def statistics_distance(statistics: Sequence[tuple[Tensor, Tensor]], shared: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
@@ -43,3 +42,9 @@ def statistics_distance(statistics: Sequence[tuple[Tensor, Tensor]], shared: Seq
         distance = (mean - true_mean).norm(dim=1) + (variance - true_variance).norm(dim=1)
         total = total + (10.0 if place == 0 else 1.0) * distance
     return total
+
+
+def _norm(values: Tensor) -> Tensor:
+    """Euclidean norm of every row [rows, c, h, w] -> [rows]; its slope at zero is zero, not a division by it."""
+    norm: Tensor = torch.linalg.vector_norm(values, dim=(1, 2, 3))
+    return norm

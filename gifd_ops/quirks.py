@@ -14,6 +14,8 @@ from typing import Any, Literal
 class Quirks:
     """How an attack treats what is done in two ways.
 
+    All but restart_select concern stages of features alone: the other searches begin and end as their papers say.
+
     restart_select: `last` keeps the last restart's image, with the best one's score.
     share_restart_noises: restarts take turns at one set of noise maps; each goes on from what the one before left.
     rgb_skip: `drop` forgets the colors of the layers below where a stage starts, so that its first image jumps.

@@ -19,7 +19,7 @@ class StageResult:
     stage: Stage
     images: Tensor  # [targets, restarts, 3, h, w] in [0, 1]
     matching_loss: Tensor  # full cosine distance of `images`, no prior
-    loss_trace: Tensor  # [targets, restarts, steps], the loss before each update
+    loss_trace: Tensor  # [targets, restarts, steps], the loss before each update, or of each candidate
     feature_radius: Tensor | None = None  # absolute l1 radii as used; None without a ball or a feature
     latent_radius: Tensor | None = None
     noise_radius: Tensor | None = None  # of the stage's first noise map

@@ -31,10 +31,11 @@ class Radius:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureStage:
-    """Optimize the features that enter generator layer `layer`, latents and noises with them (GIFD, algorithm 1).
+    """Optimize the features that enter generator layer `layer`, and what else the generator opens there.
 
-    At layer 0 there are no features: the stage searches the latent. It costs `steps` updates and one further
-    evaluation that scores its image. noises=False leaves the noise maps as they were drawn.
+    StyleGAN2 opens its latents and noise maps, BigGAN nothing (GIFD, Fang et al., ICCV 2023, algorithm 1). At layer 0
+    there are no features: the stage searches the latent. It costs `steps` updates and one further evaluation that
+    scores its image. noises=False leaves the noise maps as they were drawn.
     """
 
     kind: ClassVar[str] = "features"
@@ -60,7 +61,11 @@ class FeatureStage:
 
 @dataclass(frozen=True, kw_only=True)
 class WeightStage:
-    """Optimize the generator's weights, a copy for every row, latents held (GIAS, Jeon et al., NeurIPS 2021)."""
+    """Optimize the generator's weights, a copy for every row, what feeds them held (GIAS, Jeon et al., NeurIPS 2021).
+
+    After a stage at layer l these are the weights from there on. Every restart goes on from its own latent, where the
+    authors copy the best one to all restarts, which then do the same work.
+    """
 
     kind: ClassVar[str] = "weights"
     layer: ClassVar[None] = None
@@ -81,7 +86,7 @@ class WeightStage:
 class PixelStage:
     """Optimize pixels from noise, without a generator (IG, Geiping et al., NeurIPS 2020; GI, Yin et al., CVPR 2021).
 
-    lr is in units of the victim's normalized pixels. signed=True updates by the sign of the gradient (IG as released).
+    lr is in units of the victim's normalized pixels. signed=True: Adam sees the gradient's signs only (IG as released).
     """
 
     kind: ClassVar[str] = "pixels"

@@ -21,7 +21,7 @@ SEED_RANGE = 2**31  # of numpy's legacy streams, which cmaes draws from
 def search_evolution(
     start: Features, generator: Generator, loss: Loss, stage: EvolutionStage, *, seeds: Sequence[int]
 ) -> StageEnd:
-    """Every row evolves a population of its own, begun at the latents' prior; the best latent seen is kept.
+    """Every row evolves a population of its own around the mean of the latents' prior; the best latent seen is kept.
 
     All rows' i-th candidates are rendered and matched as one batch. The trace has one loss per candidate.
     """
@@ -56,13 +56,12 @@ def _render(generator: Generator, features: Features) -> Tensor:
 
 
 def divergence(z: Tensor) -> Tensor:
-    """GGL's divergence of a latent's numbers [rows, ...] from the standard normal, by their mean and variance: [rows].
+    """GGL's divergence of latents [rows, slots, dim] from the standard normal, summed over slots: [rows].
 
-    As the authors of GIFD compute it: -1/2 (1 + log v - m^2 - v).
+    By the mean m and the variance v of a slot's numbers, as the authors of GIFD compute it: -1/2 (1 + log v - m^2 - v).
     """
-    flat = z.flatten(1)
-    variance = flat.var(dim=1, unbiased=False)
-    return -0.5 * (1 + (variance + 1e-10).log() - flat.mean(dim=1).square() - variance)
+    variance = z.var(dim=2, unbiased=False)
+    return (-0.5 * (1 + (variance + 1e-10).log() - z.mean(dim=2).square() - variance)).sum(dim=1)
 
 
 def _strategy(stage: EvolutionStage, size: int, seed: int) -> CMA | SepCMA:

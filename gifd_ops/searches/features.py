@@ -16,6 +16,13 @@ from gifd_ops.searches.search import Loss, StageEnd
 from gifd_ops.stages import FeatureStage, Radius
 
 
+@torch.no_grad()
+def enter_stage(features: Features, generator: Generator, stage: FeatureStage, quirks: Quirks) -> Features:
+    """The features at the layer where a stage starts."""
+    entered = generator.advance(features, to=stage.layer)
+    return replace(entered, skip=None) if quirks.rgb_skip == "drop" else entered
+
+
 def search_features(
     start: Features, generator: Generator, loss: Loss, stage: FeatureStage, *, quirks: Quirks = MENDED
 ) -> StageEnd:

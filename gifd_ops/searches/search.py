@@ -18,7 +18,7 @@ class StageEnd:
 
     features: Features | None
     images: Tensor  # [rows, 3, h, w] in [0, 1]
-    trace: Tensor  # [rows, updates], the loss before each update
+    trace: Tensor  # [rows, steps], the loss before each update, or of each candidate of an evolution
     feature_radius: Tensor | None = None  # [rows], absolute
     latent_radius: Tensor | None = None
     noise_radius: Tensor | None = None

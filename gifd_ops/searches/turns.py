@@ -1,4 +1,4 @@
-"""How a feature stage is entered; and the authors' way of restarts, which take turns at one set of noise maps."""
+"""The authors' way of restarts, which take turns at one set of noise maps (share_restart_noises)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,9 @@ from torch import Tensor
 
 from gifd_ops.generators.protocol import Features, Generator
 from gifd_ops.objective import Objective
-from gifd_ops.quirks import Quirks
-from gifd_ops.searches.features import search_features
+from gifd_ops.searches.features import enter_stage, search_features
 from gifd_ops.searches.search import StageEnd
 from gifd_ops.stages import FeatureStage, Stage
-
-
-@torch.no_grad()
-def enter_stage(features: Features, generator: Generator, stage: FeatureStage, quirks: Quirks) -> Features:
-    """The features at the layer where a stage starts."""
-    entered = generator.advance(features, to=stage.layer)
-    return replace(entered, skip=None) if quirks.rgb_skip == "drop" else entered
 
 
 def search_in_turns(

@@ -166,7 +166,7 @@ def test_the_task_and_the_painters_agree() -> None:
 
 
 def test_no_seed_is_in_two_ranges() -> None:
-    assert set(SEED_RANGES) == {"train", "tune", "select", "test"}
+    assert set(SEED_RANGES) == {"train", "tune", "select", "test", "other", "gallery"}
     for first, second in itertools.combinations(SEED_RANGES.values(), 2):
         assert len(range(max(first.start, second.start), min(first.stop, second.stop))) == 0
     assert all(len(seeds) % len(CLASSES) == 0 and seeds.start % len(CLASSES) == 0 for seeds in SEED_RANGES.values())

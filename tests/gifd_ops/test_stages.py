@@ -73,19 +73,21 @@ def attacks(draw: st.DrawFn) -> AttackConfig:
     row: list[Stage] = [replace(draw(features), layer=layer) for layer in layers]
     row = draw(st.sampled_from([[], [draw(evolutions)]])) + row + draw(st.sampled_from([[], [draw(weights)]]))
     first = draw(st.integers(0, 5))
+    quirks = draw(
+        st.builds(Quirks, share_restart_noises=flags, restart_select=st.sampled_from(["best", "last"]))
+        | st.just(Quirks())
+    )
+    one_by_one = quirks.share_restart_noises or any(stage.kind == "weights" for stage in row)
     return AttackConfig(
         stages=tuple(row) or (draw(pixels),),
         restarts=draw(st.integers(1, 8)),
         tv_weight=draw(st.floats(0, 1)),
         l2_weight=draw(st.floats(0, 1)),
         distance=draw(st.sampled_from(["cosine", "l2"])),
-        group_weight=draw(st.floats(0, 1)),
+        group_weight=0.0 if row and one_by_one else draw(st.floats(0, 1)),
         statistics_weight=draw(st.floats(0, 1)),
         matched_layers=draw(st.none() | st.just((first, first + 3))),
-        quirks=draw(
-            st.builds(Quirks, share_restart_noises=flags, restart_select=st.sampled_from(["best", "last"]))
-            | st.just(Quirks())
-        ),
+        quirks=quirks,
     )
 
 

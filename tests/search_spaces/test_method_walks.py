@@ -29,7 +29,7 @@ NO_GENERATOR = ("ig", "gi")
 DECIDE_WHAT_IS_ASKED = ("end_layer", "restarts", "balls")
 
 every_method = pytest.mark.parametrize("method", METHODS)
-budgets = st.integers(25, 3000)  # the largest population of GGL and an evaluation to score
+budgets = st.integers(18, 3000)  # an update and a score at each of nine layers
 shapes = st.sampled_from(sorted(SHAPES))
 spaces = st.sampled_from(sorted(SPACES))
 
@@ -54,6 +54,14 @@ def test_a_walk_spends_exactly_the_budget_and_is_replayed_and_stored_whole(
     assert space.configure(stored, SHAPES[shape], budget=budget) == config
     assert AttackConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
     assert not [asked for asked in params if "/" in asked]
+
+
+@every_method
+@pytest.mark.parametrize("more", range(25))
+def test_from_the_least_budget_on_every_walk_spends_it(method: str, more: int) -> None:
+    for seed in range(20):
+        _, config = walk(get_space("ood", method), seed, SHAPE, LEAST[method] + more)
+        assert config.gradient_evaluations == LEAST[method] + more
 
 
 @every_method

@@ -221,13 +221,13 @@ def test_a_row_that_is_never_a_number_ends_at_the_middle_of_the_prior(full: bool
 
 @pytest.mark.parametrize("weight", [0.1, 30.0])
 def test_the_divergence_is_added_to_every_loss_with_its_weight_and_steers(weight: float) -> None:
-    """-1/2 (1 + log v - m^2 - v), with mean m and variance v of all of a row's numbers."""
+    """-1/2 (1 + log v - m^2 - v), with mean m and variance v of a slot's numbers, summed over slots."""
     mirror = Mirror()
     plain, weighted = evolve(to_goals), evolve(to_goals, replace(STAGE, kl_weight=weight), mirror=mirror)
     for step in range(STAGE.steps):
-        z = mirror.placed[step].flatten(1).numpy()
-        mean, variance = z.mean(axis=1), ((z - z.mean(axis=1, keepdims=True)) ** 2).mean(axis=1)
-        expected = torch.from_numpy(-0.5 * (1 + np.log(variance) - mean**2 - variance))
+        z = mirror.placed[step].numpy()
+        mean, variance = z.mean(axis=2), ((z - z.mean(axis=2, keepdims=True)) ** 2).mean(axis=2)
+        expected = torch.from_numpy((-0.5 * (1 + np.log(variance + 1e-10) - mean**2 - variance)).sum(axis=1))
         loss = to_goals(mirror.placed[step][:, None])
         torch.testing.assert_close(weighted.trace[:, step], loss + weight * expected, rtol=1e-8, atol=1e-8)
         if step < STAGE.population:  # until it has learned
@@ -238,11 +238,12 @@ def test_the_divergence_is_added_to_every_loss_with_its_weight_and_steers(weight
 
 
 def test_the_divergence_is_zero_for_standard_numbers_and_grows_with_mean_and_spread() -> None:
-    standard = torch.tensor([[-1.0, 1.0, 1.0, -1.0]]).double()
+    standard = torch.tensor([[[-1.0, 1.0, 1.0, -1.0]]]).double()
     assert float(divergence(standard)) == pytest.approx(0, abs=1e-9)
     assert float(divergence(standard + 2)) == pytest.approx(2)  # m^2 / 2
     assert float(divergence(3 * standard)) == pytest.approx(-0.5 * (1 + math.log(9) - 9))
-    assert float(divergence(torch.ones(1, 2, 2).double())) < 20  # no variance at all is not infinite
+    assert float(divergence(torch.cat([standard + 2, standard + 4], dim=1))) == pytest.approx(2 + 8)
+    assert float(divergence(torch.ones(1, 2, 2).double())) < 40  # no variance at all is not infinite
 
 
 def test_nothing_is_differentiated(tiny_generator: StyleGan2Generator) -> None:

@@ -18,8 +18,7 @@ from gifd_ops.gradients import Observation
 from gifd_ops.matching import CosineMatching
 from gifd_ops.quirks import MENDED, Quirks
 from gifd_ops.searches.descent import learning_rates
-from gifd_ops.searches.features import search_features
-from gifd_ops.searches.turns import enter_stage
+from gifd_ops.searches.features import enter_stage, search_features
 from gifd_ops.seeds import derive_seed
 from gifd_ops.stages import FeatureStage, Radius
 from gifd_ops.victims import Victim
@@ -134,12 +133,13 @@ def test_with_a_first_step_of_zero_the_first_update_changes_nothing_and_the_seco
 
 
 def lengths(features: Features) -> list[Tensor]:
-    """What the spherical optimizer holds: each slot's latent, each noise map; features it leaves alone."""
-    return [features.latent.norm(dim=2), *(noise.norm(dim=(2, 3)) for noise in features.noises)]
+    """Of each slot's latent, each noise map, and each channel of the features."""
+    found = [features.latent.norm(dim=2), *(noise.norm(dim=(2, 3)) for noise in features.noises)]
+    return found + ([] if features.hidden is None else [features.hidden.norm(dim=(2, 3))])
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_the_spherical_step_keeps_every_length_and_leaves_directions_free(
+def test_the_spherical_step_keeps_the_lengths_of_latents_and_noises_and_leaves_directions_and_features_free(
     layer: int, tiny_generator: StyleGan2Generator, matching: CosineMatching
 ) -> None:
     start, stage = a_start(tiny_generator, layer), replace(STAGE, layer=layer)
@@ -147,12 +147,14 @@ def test_the_spherical_step_keeps_every_length_and_leaves_directions_free(
     free = search_features(start, tiny_generator, matching, stage)
     assert held.features is not None
     assert free.features is not None
-    for before, after in zip(lengths(start), lengths(held.features), strict=True):
-        torch.testing.assert_close(after, before, rtol=1e-6, atol=1e-6)
     searched = tiny_generator.searched(layer)
+    first, ended, freely = lengths(start), lengths(held.features), lengths(free.features)
     for place in (0, *(1 + index for index in searched.noises)):
-        assert float((lengths(free.features)[place] - lengths(start)[place]).abs().max()) > 1e-3
+        torch.testing.assert_close(ended[place], first[place], rtol=1e-6, atol=1e-6)
+        assert float((freely[place] - first[place]).abs().max()) > 1e-3
         assert not torch.equal(variables(held.features)[place], variables(start)[place])
+    if searched.hidden:
+        assert float((ended[-1] - first[-1]).abs().max()) > 1e-3
     assert bool((held.trace[:, -1] < held.trace[:, 0]).all())
 
 

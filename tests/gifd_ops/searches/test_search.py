@@ -9,15 +9,14 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 import gifd_ops.attack
-import gifd_ops.gradients
-import gifd_ops.objective
 from gifd_ops.attack import AttackResult, run_attack
 from gifd_ops.config import AttackConfig
 from gifd_ops.generators.protocol import Generator
 from gifd_ops.generators.stylegan2 import StyleGan2Generator
-from gifd_ops.gradients import LayerPass, Observation, observe
+from gifd_ops.gradients import Observation
 from gifd_ops.matching import CosineMatching
 from gifd_ops.quirks import REFERENCE
 from gifd_ops.seeds import derive_seed
@@ -71,6 +70,20 @@ def run(observation: Observation, tiny_generator: StyleGan2Generator, lenet: Vic
 @pytest.fixture(scope="module")
 def results(run: Run) -> dict[str, AttackResult]:
     return {name: run(config) for name, config in ATTACKS.items()}
+
+
+@pytest.fixture
+def used(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """The labels of every cross-entropy: one a row whose gradient the victim computes."""
+    seen: list[Tensor] = []
+    original = functional.cross_entropy
+
+    def watched(logits: Tensor, labels: Tensor, **options: str) -> Tensor:
+        seen.append(labels)
+        return original(logits, labels, **options)
+
+    monkeypatch.setattr(functional, "cross_entropy", watched)
+    return seen
 
 
 def only(observation: Observation, target: int) -> Observation:
@@ -138,22 +151,11 @@ def test_a_target_that_is_not_a_number_leaves_the_others_alone(
 
 
 @every_attack
-def test_the_budget_is_the_number_of_victim_gradients_made(
-    name: str, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows = []
-    original = gifd_ops.gradients.backward_rows
-
-    def counted(victim: Victim, images: Tensor, labels: Tensor, **options: bool) -> list[LayerPass]:
-        rows.append(len(images))
-        return original(victim, images, labels, **options)
-
-    for module in (gifd_ops.gradients, gifd_ops.objective):
-        monkeypatch.setattr(module, "backward_rows", counted)
+def test_the_budget_is_the_number_of_victim_gradients_made(name: str, run: Run, used: list[Tensor]) -> None:
     told = replace(ATTACKS[name], restarts=3)
     result = run(told)
     steps = sum(stage.steps + 1 for stage in told.stages)
-    assert sum(rows) == len(SEEDS) * 3 * steps
+    assert len(torch.cat(used)) == len(SEEDS) * 3 * steps
     assert result.gradient_evaluations == told.gradient_evaluations == 3 * steps
 
 
@@ -230,25 +232,14 @@ def test_any_other_search_needs_its_generator(name: str, observation: Observatio
 def test_labels_that_are_granted_are_used_in_place_of_inferred_ones(
     name: str,
     run: Run,
-    lenet: Victim,
-    target_images: Tensor,
+    observation: Observation,
     target_labels: Tensor,
     results: dict[str, AttackResult],
-    monkeypatch: pytest.MonkeyPatch,
+    used: list[Tensor],
 ) -> None:
     assert torch.equal(results[name].labels, target_labels)
     granted = torch.tensor([5, 0, 1])  # two of them wrong
-    seen = replace(observe(lenet, target_images, target_labels), labels=granted)
-    used = []
-    original = gifd_ops.gradients.backward_rows
-
-    def watched(victim: Victim, images: Tensor, labels: Tensor, **options: bool) -> list[LayerPass]:
-        used.append(labels)
-        return original(victim, images, labels, **options)
-
-    for module in (gifd_ops.gradients, gifd_ops.objective):
-        monkeypatch.setattr(module, "backward_rows", watched)
-    result = run(ATTACKS[name], seen=seen)
+    result = run(ATTACKS[name], seen=replace(observation, labels=granted))
     assert torch.equal(result.labels, granted)
     assert torch.cat(used).unique().tolist() == [0, 1, 5]
     same = torch.tensor([False, True, False])
