@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +22,7 @@ class Backbone:
         return f"https://download.pytorch.org/models/{self.file}"
 
 
-BACKBONES: Mapping[str, Backbone] = {
+BACKBONES: dict[str, Backbone] = {
     # pooled twice (3 px, stride 2) after a stride of 4
     "alex": Backbone(file="alexnet-owt-7be5be79.pth", sha256_prefix="7be5be79", smallest_px=31),
     # halved four times

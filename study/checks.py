@@ -6,7 +6,7 @@ import hashlib
 import json
 import socket
 
-from gifd_ops.perceptual_weights import find_backbone, how_to_get
+from gifd_ops.perceptual_weights import check_backbone, find_backbone, how_to_get
 from gifd_ops.tasks import Task
 from study.choices import check_name
 from study.plan import METRICS
@@ -55,6 +55,14 @@ def check_address(address: str) -> None:
             f"no Ray cluster answers at {address} ({error}); start one there (ray start --head), or leave out "
             "--address and unset RAY_ADDRESS to run on this machine"
         ) from None
+
+
+def check_networks() -> None:
+    """Raise ValueError if a metric's network is on this machine, but not as published (altered, or cut short)."""
+    for net in LPIPS_NETWORKS.values():
+        path = find_backbone(net)
+        if path is not None:
+            check_backbone(path, net)
 
 
 def missing_metrics() -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from gifd_ops.seeds import derive_seed
 from gifd_ops.tasks import TASKS, USER_DOMAIN, VICTIM_LAYERS, Task
 from search_spaces.base import Range
 from search_spaces.registry import METHODS, SPACES, get_space
-from study.checks import check_address, check_checkpoint, check_metric
+from study.checks import check_address, check_checkpoint, check_metric, check_networks
 from study.choices import check_name
 from study.conditions import CONTROLS, LABELS, read_controls
 from study.parser import build_parser
@@ -46,6 +46,8 @@ def read_options(arguments: list[str] | None) -> Launch:
     task = TASKS[check_name("task", options.task, TASKS)]
     check_name("victim", options.victim, task.victims)
     check_metric(options.metric)
+    if not options.dry_run:
+        check_networks()
     check_name("control", options.control, CONTROLS)
     check_name("way of labels", options.labels, LABELS)
     controls = read_controls(options.controls)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+import torchvision
 from PIL import Image
 
+from gifd_ops.perceptual_weights import BACKBONES
 from gifd_ops.quirks import REFERENCE
 from gifd_ops.tasks import VICTIM_LAYERS
 from gifd_ops.victims import build_victim
@@ -100,6 +104,40 @@ def test_quirks_reach_every_config_and_are_columns(tmp_path: Path) -> None:
 
 def plan_params(plan: StudyPlan) -> dict[str, float]:
     return plan.search_space.first_params(plan.task_info.generator_shape, budget=plan.budget)
+
+
+@pytest.fixture
+def alexnet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Random weights in the file that torchvision publishes, where torch keeps such files, hash included."""
+    features = {k: v for k, v in torchvision.models.alexnet(weights=None).state_dict().items() if k.startswith("feat")}
+    path = tmp_path / "torch" / "hub" / "checkpoints" / BACKBONES["alex"].file
+    path.parent.mkdir(parents=True)
+    torch.save(features, path)
+    prefix = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setitem(BACKBONES, "alex", replace(BACKBONES["alex"], sha256_prefix=prefix))
+    return path
+
+
+def test_lpips_is_measured_where_its_weights_are_and_the_authors_ranges_where_asked_for(
+    alexnet: Path, tmp_path: Path, ledger: Ledger
+) -> None:
+    plan = plan_of(tmp_path, "--authors-ranges", "--gallery", "5", "--metric", "lpips")
+    bench = Bench(plan, pictures_folder=None)
+    run_block(bench, Job(phase="search", trial=0, attempt=1, origin="published", params={}), 0, ledger)
+    rows = read(ledger, "reconstructions")
+    measured = ["lpips", "ssim_authors", "lpips_authors"]
+    assert rows[measured].gt(0).all(axis=None)
+    assert (rows.lpips_authors - rows.lpips).abs().min() > 1e-6
+    assert rows.rank_lpips.between(1, 5).all()
+    assert rows[["lpips_vgg", "lpips_vgg_authors"]].isna().all(axis=None)
+    assert read(ledger, "stages").lpips.isna().all()
+
+
+def test_an_altered_network_is_refused_before_anything_starts(alexnet: Path, tmp_path: Path) -> None:
+    alexnet.write_bytes(alexnet.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"is not the published alexnet.*cut short or altered"):
+        plan_of(tmp_path)
 
 
 @pytest.mark.parametrize("name", VICTIM_LAYERS)
