@@ -21,7 +21,7 @@ SHOWN = {  # settings and control: color, marker, whether filled, legend
 
 def methods_figure(table: pd.DataFrame, unit: str) -> Figure:
     """A panel a place: methods down, score across, 95 % intervals; controls with the settings chosen by oracle."""
-    places = list(dict.fromkeys(table["place"]))
+    places = sorted(set(table["place"]), reverse=True)  # out of distribution first, as in the tables
     methods = list(dict.fromkeys(table["method"]))
     height = 0.9 + 0.52 * len(methods)
     figure = Figure(figsize=(PAGE_IN, height), layout="constrained")
