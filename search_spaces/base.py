@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from gifd_ops.config import AttackConfig, GeneratorShape
 
 Value = float  # every parameter is a number; a yes or no is 1 or 0
+NEAR = 0.05  # of a range
 
 
 class Ask(Protocol):
@@ -42,6 +43,18 @@ class Range:
         """The range that `dataclasses.asdict` took apart."""
         options = values["options"]
         return cls(values["low"], values["high"], values["log"], None if options is None else tuple(options))
+
+    @property
+    def middle(self) -> float:
+        """Half way from low to high, on the scale that is searched."""
+        return math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
+
+    def is_near(self, first: float, second: float) -> bool:
+        """Whether two values lie within a twentieth of the range of one another, on the scale that is searched."""
+        if self.log:
+            first, second = math.log(first), math.log(second)
+            return abs(first - second) < NEAR * math.log(self.high / self.low)
+        return abs(first - second) < NEAR * (self.high - self.low)
 
     def __contains__(self, value: float) -> bool:
         return value in self.options if self.options is not None else self.low <= value <= self.high
@@ -86,6 +99,21 @@ class Space:
         self.suggest(ask, shape, budget=budget)
         return ask.params
 
+    def first_points(self, shape: GeneratorShape, *, budget: int) -> list[dict[str, float]]:
+        """Where a search begins: the published recipe's likeness, then with one real number at a time set anew.
+
+        Each is moved to the middle of its range, unless it lies near it already. A search that knows what every number
+        does by itself does not depend on the luck of its first draws.
+        """
+        first = self.first_params(shape, budget=budget)
+        begun = Draw(random.Random(0), answers=first)
+        self.suggest(begun, shape, budget=budget)
+        points = [first]
+        for name, allowed in begun.ranges.items():
+            if name in self.begin and allowed.options is None and not allowed.is_near(first[name], allowed.middle):
+                points.append(first | {name: allowed.middle})
+        return points
+
     def configure(self, params: Mapping[str, float], shape: GeneratorShape, *, budget: int) -> AttackConfig:
         """The config of stored parameters: the same function that chose them, replayed."""
         return self.suggest(Replay(params), shape, budget=budget)
@@ -121,21 +149,22 @@ class Replay:
 
 
 class Draw:
-    """Random answers; remembers what was asked and answered."""
+    """Random answers, but those that are given; remembers what was asked and answered."""
 
-    def __init__(self, stream: random.Random) -> None:
-        self.stream, self.ranges, self.params = stream, dict[str, Range](), dict[str, float]()
+    def __init__(self, stream: random.Random, *, answers: Mapping[str, float] | None = None) -> None:
+        self.stream, self.answers = stream, dict(answers or {})
+        self.ranges, self.params = dict[str, Range](), dict[str, float]()
 
     def real(self, name: str, low: float, high: float, *, log: bool = False) -> float:
         self.ranges[name] = Range(low, high, log)
         share = self.stream.random()
         value = low * (high / low) ** share if log else low + (high - low) * share
-        self.params[name] = min(max(value, low), high)
+        self.params[name] = min(max(self.answers.get(name, value), low), high)
         return self.params[name]
 
     def choice(self, name: str, options: tuple[int, ...]) -> int:
         self.ranges[name] = Range(min(options), max(options), options=options)
-        picked = self.stream.choice(options)
+        picked = int(self.answers[name]) if name in self.answers else self.stream.choice(options)
         self.params[name] = picked
         return picked
 

@@ -26,7 +26,7 @@ from study.ledger import Ledger
 from study.plan import METRICS, StudyPlan
 
 JOURNAL = "optuna.journal"
-STARTUP_TRIALS = 6  # the published recipe, its likeness in the space, four at random; then TPE
+STARTUP_TRIALS = 8  # the published recipe, where a search begins (`Space.first_points`), some at random; then TPE
 MOST_ATTEMPTS = 3
 MOST_FAILURES_IN_A_ROW = 3
 
@@ -56,6 +56,7 @@ class Search:
     def __init__(self, plan: StudyPlan, ledger: Ledger, *, trials: int) -> None:
         self.plan, self.ledger, self.trials = plan, ledger, trials
         self.num_blocks = plan.num_blocks(self.phase)
+        self.first_points = _first_points(plan)  # those of trials 1, 2, ...
         self.study = _open_study(plan, ledger.results / JOURNAL)
         self.published: dict[str, float] | None = None  # the recipe's score on every target
         self.scores: dict[int, dict[str, float]] = {}  # by trial, the mean improvement in each domain
@@ -92,9 +93,8 @@ class Search:
         """A job that was never handed out; `params` are its answers where they are known already."""
         number, trials = self._handed_out(), self.study.get_trials(deepcopy=False)
         self.study.sampler = self._sampler_of(number)
-        if params is None and number == 1:
-            space, shape = self.plan.search_space, self.plan.task_info.generator_shape
-            params = space.first_params(shape, budget=self.plan.budget)
+        if params is None and 1 <= number <= len(self.first_points):
+            params = self.first_points[number - 1]
         if params is not None and len(trials) == number:  # else one waits already
             self.study.enqueue_trial(dict(params))
         return self._ask(self.study.ask())
@@ -253,6 +253,16 @@ def _open_study(plan: StudyPlan, journal: Path) -> optuna.Study:
         pruner=optuna.pruners.NopPruner(),
         load_if_exists=True,
     )
+
+
+def _first_points(plan: StudyPlan) -> list[dict[str, float]]:
+    """Where the space begins, with what a person has set; no point twice."""
+    points: list[dict[str, float]] = []
+    for point in plan.search_space.first_points(plan.task_info.generator_shape, budget=plan.budget):
+        told = point | {name: value for name, value in plan.fixed if name in point}
+        if told not in points:
+            points.append(told)
+    return points
 
 
 def _sampler(seed: int) -> optuna.samplers.BaseSampler:
