@@ -49,12 +49,18 @@ class Range:
         """Half way from low to high, on the scale that is searched."""
         return math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
 
-    def is_near(self, first: float, second: float) -> bool:
-        """Whether two values lie within a twentieth of the range of one another, on the scale that is searched."""
-        if self.log:
-            first, second = math.log(first), math.log(second)
-            return abs(first - second) < NEAR * math.log(self.high / self.low)
-        return abs(first - second) < NEAR * (self.high - self.low)
+    def another(self, value: float) -> float | None:
+        """A telling change of `value`: the option before it (or after the first), the middle of an interval.
+
+        None where there is no other option, or the middle is nearer than a twentieth of the interval.
+        """
+        if self.options is not None:
+            place = self.options.index(int(value))
+            others = self.options[place - 1 : place] if place > 0 else self.options[1:2]
+            return others[0] if others else None
+        ends = (self.low, self.high, self.middle, value)
+        low, high, middle, here = map(math.log, ends) if self.log else ends
+        return self.middle if abs(middle - here) >= NEAR * (high - low) else None
 
     def __contains__(self, value: float) -> bool:
         return value in self.options if self.options is not None else self.low <= value <= self.high
@@ -93,26 +99,26 @@ class Space:
     domains: tuple[str, ...] | None
     begin: Mapping[str, float]
 
-    def first_params(self, shape: GeneratorShape, *, budget: int) -> dict[str, float]:
-        """The parameters of the first searched config."""
-        ask = Prefer(self.begin)
+    def point(self, changes: Mapping[str, float], shape: GeneratorShape, *, budget: int) -> dict[str, float]:
+        """The parameters of the published recipe's likeness with something changed."""
+        ask = Prefer({**self.begin, **changes})
         self.suggest(ask, shape, budget=budget)
         return ask.params
 
-    def first_points(self, shape: GeneratorShape, *, budget: int) -> list[dict[str, float]]:
-        """Where a search begins: the published recipe's likeness, then with one real number at a time set anew.
+    def first_changes(self, shape: GeneratorShape, *, budget: int) -> list[dict[str, float]]:
+        """What a search tries first, as changes to the published recipe's likeness: nothing, then one thing at a time.
 
-        Each is moved to the middle of its range, unless it lies near it already. A search that knows what every number
-        does by itself does not depend on the luck of its first draws.
+        A number that the recipe names goes to the middle of its range, unless it lies near it; a choice to the option
+        beside it. A search that knows what every change does by itself depends less on the luck of its first draws.
         """
-        first = self.first_params(shape, budget=budget)
-        begun = Draw(random.Random(0), answers=first)
-        self.suggest(begun, shape, budget=budget)
-        points = [first]
-        for name, allowed in begun.ranges.items():
-            if name in self.begin and allowed.options is None and not allowed.is_near(first[name], allowed.middle):
-                points.append(first | {name: allowed.middle})
-        return points
+        likeness = Prefer(self.begin)
+        self.suggest(likeness, shape, budget=budget)
+        changes: list[dict[str, float]] = [{}]
+        for name, value in likeness.params.items():
+            other = likeness.ranges[name].another(value)
+            if name in self.begin and other is not None:
+                changes.append({name: other})
+        return changes
 
     def configure(self, params: Mapping[str, float], shape: GeneratorShape, *, budget: int) -> AttackConfig:
         """The config of stored parameters: the same function that chose them, replayed."""
@@ -149,22 +155,21 @@ class Replay:
 
 
 class Draw:
-    """Random answers, but those that are given; remembers what was asked and answered."""
+    """Random answers; remembers what was asked and answered."""
 
-    def __init__(self, stream: random.Random, *, answers: Mapping[str, float] | None = None) -> None:
-        self.stream, self.answers = stream, dict(answers or {})
-        self.ranges, self.params = dict[str, Range](), dict[str, float]()
+    def __init__(self, stream: random.Random) -> None:
+        self.stream, self.ranges, self.params = stream, dict[str, Range](), dict[str, float]()
 
     def real(self, name: str, low: float, high: float, *, log: bool = False) -> float:
         self.ranges[name] = Range(low, high, log)
         share = self.stream.random()
         value = low * (high / low) ** share if log else low + (high - low) * share
-        self.params[name] = min(max(self.answers.get(name, value), low), high)
+        self.params[name] = min(max(value, low), high)
         return self.params[name]
 
     def choice(self, name: str, options: tuple[int, ...]) -> int:
         self.ranges[name] = Range(min(options), max(options), options=options)
-        picked = int(self.answers[name]) if name in self.answers else self.stream.choice(options)
+        picked = self.stream.choice(options)
         self.params[name] = picked
         return picked
 
@@ -172,18 +177,19 @@ class Draw:
 class Prefer:
     """Answers with preferred values, as near as the range allows, and with the middle of the range where there is none.
 
-    Remembers what was answered: a point to begin a search from.
+    Remembers what was asked and answered: a point to begin a search from.
     """
 
     def __init__(self, values: Mapping[str, float]) -> None:
-        self.values, self.params = values, dict[str, float]()
+        self.values, self.ranges, self.params = values, dict[str, Range](), dict[str, float]()
 
     def real(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        middle = math.sqrt(low * high) if log else (low + high) / 2
-        self.params[name] = min(max(self.values.get(name, middle), low), high)
+        self.ranges[name] = allowed = Range(low, high, log)
+        self.params[name] = min(max(self.values.get(name, allowed.middle), low), high)
         return self.params[name]
 
     def choice(self, name: str, options: tuple[int, ...]) -> int:
+        self.ranges[name] = Range(min(options), max(options), options=options)
         wanted = self.values.get(name, options[len(options) // 2])
         nearest = min(options, key=lambda option: abs(option - wanted))
         self.params[name] = nearest

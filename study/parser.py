@@ -70,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     search.add_argument("--seed", type=int, default=0, help="of everything random (%(default)s)")
 
     long = parser.add_argument_group("how long")
-    long.add_argument("--trials", type=int, default=24, help="configs to try, the published recipe first (%(default)s)")
+    long.add_argument("--trials", type=int, default=32, help="configs to try, the published recipe first (%(default)s)")
     long.add_argument(
         "--budget", type=int, default=120, help="gradient evaluations per target, equal for all configs (%(default)s)"
     )

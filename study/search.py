@@ -26,7 +26,9 @@ from study.ledger import Ledger
 from study.plan import METRICS, StudyPlan
 
 JOURNAL = "optuna.journal"
-STARTUP_TRIALS = 8  # the published recipe, where a search begins (`Space.first_points`), some at random; then TPE
+STARTUP_TRIALS = (
+    12  # the published recipe, single changes to its likeness (`Space.first_changes`), a few at random; TPE
+)
 MOST_ATTEMPTS = 3
 MOST_FAILURES_IN_A_ROW = 3
 
@@ -56,7 +58,7 @@ class Search:
     def __init__(self, plan: StudyPlan, ledger: Ledger, *, trials: int) -> None:
         self.plan, self.ledger, self.trials = plan, ledger, trials
         self.num_blocks = plan.num_blocks(self.phase)
-        self.first_points = _first_points(plan)  # those of trials 1, 2, ...
+        self.first_changes = self._first_changes()  # of trials 1, 2, ...
         self.study = _open_study(plan, ledger.results / JOURNAL)
         self.published: dict[str, float] | None = None  # the recipe's score on every target
         self.scores: dict[int, dict[str, float]] = {}  # by trial, the mean improvement in each domain
@@ -93,11 +95,38 @@ class Search:
         """A job that was never handed out; `params` are its answers where they are known already."""
         number, trials = self._handed_out(), self.study.get_trials(deepcopy=False)
         self.study.sampler = self._sampler_of(number)
-        if params is None and 1 <= number <= len(self.first_points):
-            params = self.first_points[number - 1]
+        if params is None:
+            params = self._begun_with(number)
         if params is not None and len(trials) == number:  # else one waits already
             self.study.enqueue_trial(dict(params))
         return self._ask(self.study.ask())
+
+    def _first_changes(self) -> list[dict[str, float]]:
+        """What to try first: nothing and single changes to the recipe's likeness, but of what a person has set."""
+        shape, fixed = self.plan.task_info.generator_shape, dict(self.plan.fixed)
+        changes = self.plan.search_space.first_changes(shape, budget=self.plan.budget)
+        return [change for change in changes if not change.keys() & fixed.keys()]
+
+    def _begun_with(self, number: int) -> Mapping[str, float] | None:
+        """The parameters that a new trial begins with; None for those that the sampler chooses.
+
+        After the single changes come all of them together that did better than none, once that is known.
+        """
+        if 1 <= number <= len(self.first_changes):
+            return self._point(self.first_changes[number - 1])
+        numbers = range(1, len(self.first_changes) + 1)
+        if not all(tried in self.outcomes for tried in numbers):
+            return None
+        gains = {tried: self.improvement(tried) for tried in numbers}
+        likeness = gains[1]
+        better = [n for n, gain in gains.items() if likeness is not None and gain is not None and gain > likeness]
+        together = self._point({k: value for n in better for k, value in self.first_changes[n - 1].items()})
+        asked = (trial.user_attrs.get("job", {}).get("params") for trial in self.study.get_trials(deepcopy=False))
+        return together if len(better) > 1 and together not in asked else None
+
+    def _point(self, changes: Mapping[str, float]) -> dict[str, float]:
+        shape, fixed = self.plan.task_info.generator_shape, dict(self.plan.fixed)
+        return self.plan.search_space.point({**changes, **fixed}, shape, budget=self.plan.budget)
 
     def _sampler_of(self, number: int) -> optuna.samplers.BaseSampler:
         return _sampler(derive_seed(self.plan.seed, "ask", number))
@@ -253,16 +282,6 @@ def _open_study(plan: StudyPlan, journal: Path) -> optuna.Study:
         pruner=optuna.pruners.NopPruner(),
         load_if_exists=True,
     )
-
-
-def _first_points(plan: StudyPlan) -> list[dict[str, float]]:
-    """Where the space begins, with what a person has set; no point twice."""
-    points: list[dict[str, float]] = []
-    for point in plan.search_space.first_points(plan.task_info.generator_shape, budget=plan.budget):
-        told = point | {name: value for name, value in plan.fixed if name in point}
-        if told not in points:
-            points.append(told)
-    return points
 
 
 def _sampler(seed: int) -> optuna.samplers.BaseSampler:

@@ -182,14 +182,14 @@ def test_latent_search_is_the_first_stage_of_gifd_with_all_of_the_budget() -> No
 @pytest.mark.parametrize("method", ["gias", "ig", "gi"])
 def test_a_recipe_without_balls_is_where_its_search_begins(method: str, name: str) -> None:
     space, budget = get_space(name, method), 240
-    begun = space.configure(space.first_params(SHAPE, budget=budget), SHAPE, budget=budget)
+    begun = space.configure(space.point({}, SHAPE, budget=budget), SHAPE, budget=budget)
     assert begun == space.published(SHAPE, budget=budget)
 
 
 @pytest.mark.parametrize("name", SPACES)
 def test_a_latent_search_begins_at_the_published_likeness_with_balls_in_the_middle(name: str) -> None:
     space, budget = get_space(name, "latent"), 240
-    begun = space.configure(space.first_params(SHAPE, budget=budget), SHAPE, budget=budget)
+    begun = space.configure(space.point({}, SHAPE, budget=budget), SHAPE, budget=budget)
     published = space.published(SHAPE, budget=budget)
     (stage,), (likeness,) = published.stages, begun.stages
     assert likeness.latent_radius is not None
@@ -201,7 +201,7 @@ def test_a_latent_search_begins_at_the_published_likeness_with_balls_in_the_midd
 @pytest.mark.parametrize("name", SPACES)
 def test_an_evolution_begins_at_the_published_likeness_with_the_least_prior(name: str) -> None:
     space, budget = get_space(name, "ggl"), 240
-    begun = space.configure(space.first_params(SHAPE, budget=budget), SHAPE, budget=budget)
+    begun = space.configure(space.point({}, SHAPE, budget=budget), SHAPE, budget=budget)
     published = space.published(SHAPE, budget=budget)
     assert begun.tv_weight == space.ranges(SHAPE, budget=budget)["tv_weight"].low
     assert replace(begun, tv_weight=0.0) == published

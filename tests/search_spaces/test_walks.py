@@ -176,7 +176,7 @@ def test_the_space_for_the_unseen_reaches_at_least_as_far() -> None:
 
 def test_a_search_begins_at_the_likeness_of_the_published_recipe(space: Space) -> None:
     shape, budget = PORTRAITS.generator_shape, 120
-    config = space.configure(space.first_params(shape, budget=budget), shape, budget=budget)
+    config = space.configure(space.point({}, shape, budget=budget), shape, budget=budget)
     published = published_scaled(shape, budget=budget)
     assert [(stage.layer, stage.steps) for stage in config.stages] == [(s.layer, s.steps) for s in published.stages]
     assert {stage.lr for stage in config.stages} == {0.1}

@@ -103,7 +103,7 @@ def test_quirks_reach_every_config_and_are_columns(tmp_path: Path) -> None:
 
 
 def plan_params(plan: StudyPlan) -> dict[str, float]:
-    return plan.search_space.first_params(plan.task_info.generator_shape, budget=plan.budget)
+    return plan.search_space.point({}, plan.task_info.generator_shape, budget=plan.budget)
 
 
 @pytest.fixture
