@@ -150,7 +150,7 @@ def test_dry_run_prints_the_plan_and_three_configs_and_touches_nothing(
     results = tmp_path / "results"
     assert main(["--space", "ood", "--dry-run", "--set", "restarts=2", "--results", str(results)]) == 0
     printed = capsys.readouterr().out
-    for words in ("published recipe:", "sample 1:", "sample 3:", "tv_weight", "2 (set)", "24 trials"):
+    for words in ("published recipe:", "sample 1:", "sample 3:", "tv_weight", "2 (set)", "32 trials"):
         assert words in printed
     assert not results.exists()
 
