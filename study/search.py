@@ -21,6 +21,7 @@ from optuna.trial import TrialState
 
 from gifd_ops.seeds import derive_seed
 from search_spaces.base import Frozen
+from study.beginning import Beginning
 from study.job import Job, trial_row
 from study.ledger import Ledger
 from study.plan import METRICS, StudyPlan
@@ -58,7 +59,7 @@ class Search:
     def __init__(self, plan: StudyPlan, ledger: Ledger, *, trials: int) -> None:
         self.plan, self.ledger, self.trials = plan, ledger, trials
         self.num_blocks = plan.num_blocks(self.phase)
-        self.first_changes = self._first_changes()  # of trials 1, 2, ...
+        self.beginning = Beginning(plan)
         self.study = _open_study(plan, ledger.results / JOURNAL)
         self.published: dict[str, float] | None = None  # the recipe's score on every target
         self.scores: dict[int, dict[str, float]] = {}  # by trial, the mean improvement in each domain
@@ -101,32 +102,14 @@ class Search:
             self.study.enqueue_trial(dict(params))
         return self._ask(self.study.ask())
 
-    def _first_changes(self) -> list[dict[str, float]]:
-        """What to try first: nothing and single changes to the recipe's likeness, but of what a person has set."""
-        shape, fixed = self.plan.task_info.generator_shape, dict(self.plan.fixed)
-        changes = self.plan.search_space.first_changes(shape, budget=self.plan.budget)
-        return [change for change in changes if not change.keys() & fixed.keys()]
-
     def _begun_with(self, number: int) -> Mapping[str, float] | None:
-        """The parameters that a new trial begins with; None for those that the sampler chooses.
-
-        After the single changes come all of them together that did better than none, once that is known.
-        """
-        if 1 <= number <= len(self.first_changes):
-            return self._point(self.first_changes[number - 1])
-        numbers = range(1, len(self.first_changes) + 1)
-        if not all(tried in self.outcomes for tried in numbers):
-            return None
-        gains = {tried: self.improvement(tried) for tried in numbers}
-        likeness = gains[1]
-        better = [n for n, gain in gains.items() if likeness is not None and gain is not None and gain > likeness]
-        together = self._point({k: value for n in better for k, value in self.first_changes[n - 1].items()})
-        asked = (trial.user_attrs.get("job", {}).get("params") for trial in self.study.get_trials(deepcopy=False))
-        return together if len(better) > 1 and together not in asked else None
-
-    def _point(self, changes: Mapping[str, float]) -> dict[str, float]:
-        shape, fixed = self.plan.task_info.generator_shape, dict(self.plan.fixed)
-        return self.plan.search_space.point({**changes, **fixed}, shape, budget=self.plan.budget)
+        """The parameters that a new trial begins with; None for those that the sampler chooses."""
+        single = self.beginning.single(number)
+        if single is not None:
+            return single
+        gains = {tried: self.improvement(tried) for tried in self.outcomes if tried <= len(self.beginning.changes)}
+        jobs = (trial.user_attrs.get("job") for trial in self.study.get_trials(deepcopy=False))
+        return self.beginning.together(gains, [job["params"] for job in jobs if job is not None])
 
     def _sampler_of(self, number: int) -> optuna.samplers.BaseSampler:
         return _sampler(derive_seed(self.plan.seed, "ask", number))

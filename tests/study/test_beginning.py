@@ -75,7 +75,7 @@ def test_a_telling_change_goes_to_the_middle_or_to_the_option_beside(
 
 def test_what_helped_alone_is_tried_together(plan: StudyPlan, ledger: Ledger) -> None:
     search = Search(plan, ledger, trials=40)
-    single = len(search.first_changes)
+    single = len(search.beginning.changes)
     helped = {3, single}  # trials whose single change did better than none
     psnr = {0: 15.0, 1: 12.0} | dict.fromkeys(helped, 14.0)
     jobs = run_until(search, plan, ledger, trials=single + 4, psnr=psnr)
@@ -96,7 +96,7 @@ def test_nothing_is_put_together_where_not_two_changes_helped(
     helped: set[int], plan: StudyPlan, ledger: Ledger
 ) -> None:
     search = Search(plan, ledger, trials=40)
-    single = len(search.first_changes)
+    single = len(search.beginning.changes)
     jobs = run_until(search, plan, ledger, trials=single + 3, psnr={1: 12.0} | dict.fromkeys(helped, 14.0))
     begun = [dict(job.params) for job in jobs[1 : single + 1]]
     assert not [job for job in jobs[single + 1 :] if dict(job.params) in begun]
@@ -123,7 +123,7 @@ def test_what_a_person_has_set_is_never_changed(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "results")
     ledger.create()
     search = Search(plan, ledger, trials=40)
-    assert not [change for change in search.first_changes if change.keys() & {"balls", "end_layer"}]
-    for job in run_until(search, plan, ledger, trials=len(search.first_changes) + 1, psnr={})[1:]:
+    assert not [change for change in search.beginning.changes if change.keys() & {"balls", "end_layer"}]
+    for job in run_until(search, plan, ledger, trials=len(search.beginning.changes) + 1, psnr={})[1:]:
         assert (job.params["balls"], job.params["end_layer"]) == (0, 2)
         assert "latent_radius" not in job.params
