@@ -34,7 +34,7 @@ NO_BALL = FeatureStage(layer=0, steps=6, lr=0.1, feature_radius=None, latent_rad
 def stage(
     layer: int, *, steps: int = 6, feature: float | None, latent: float | None, noise: float | None, relative: bool
 ) -> FeatureStage:
-    radius = lambda value: None if value is None else Radius(value=value, relative=relative)  # noqa: E731
+    radius = lambda value: None if value is None else Radius(value=value, relative=relative)
     return replace(
         NO_BALL,
         layer=layer,

@@ -28,7 +28,7 @@ def test_labels_of_portraits_are_inferred_for_any_victim(name: str, make_victim:
 @st.composite
 def last_layers(draw_value: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     rows, classes, width = (draw_value(st.integers(low, high)) for low, high in ((1, 4), (2, 8), (1, 6)))
-    reals = lambda low, high, *shape: torch.tensor(  # noqa: E731
+    reals = lambda low, high, *shape: torch.tensor(
         draw_value(st.lists(st.floats(low, high), min_size=shape[0] * shape[1], max_size=shape[0] * shape[1])),
         dtype=torch.float64,
     ).view(shape)

@@ -283,7 +283,7 @@ def test_statistics_have_a_slope_that_leads_to_the_true_ones(
 
 def test_the_first_normalization_counts_ten_times() -> None:
     zeros, ones = torch.zeros(2, 4), torch.ones(2, 4)
-    distance = lambda first, second: statistics_distance([(zeros, first), (second, zeros)], [(zeros, zeros)] * 2)  # noqa: E731
+    distance = lambda first, second: statistics_distance([(zeros, first), (second, zeros)], [(zeros, zeros)] * 2)
     assert distance(ones, zeros).tolist() == [20.0, 20.0]
     assert distance(zeros, ones).tolist() == [2.0, 2.0]
     assert distance(ones, ones).tolist() == [22.0, 22.0]

@@ -60,7 +60,7 @@ def test_signs_take_no_notice_of_how_steep_the_loss_is() -> None:
     for signed in (False, True):
         for steepness in (1.0, 1e-9):
             values = start()
-            look = lambda v=values, s=steepness: (s * v.square().sum(dim=1), v[:, :, None, None])  # noqa: E731
+            look = lambda v=values, s=steepness: (s * v.square().sum(dim=1), v[:, :, None, None])
             descend([values], look, rates=RATES, after_update=nothing, signed=signed)
             ends[signed, steepness] = values.detach()
     assert torch.equal(ends[True, 1.0], ends[True, 1e-9])

@@ -82,7 +82,7 @@ def test_what_is_kept_has_the_least_loss_of_the_trace(
     observation: Observation, tiny_generator: StyleGan2Generator, lenet: Victim, target_labels: Tensor
 ) -> None:
     matching = CosineMatching(lenet, observation, target_labels, restarts=1)
-    loss = lambda images: matching(images, differentiable=False)  # noqa: E731
+    loss = lambda images: matching(images, differentiable=False)
     start = tiny_generator.start(SEEDS)
     end = search_evolution(start, tiny_generator, loss, STAGE, seeds=SEEDS)
     assert end.features is not None
@@ -146,7 +146,7 @@ def test_shared_and_own_slots_reach_the_generator_as_it_places_them(
     own: bool, tiny_generator: StyleGan2Generator
 ) -> None:
     """Slots that share z share the latent; the generator's own slots differ from the start."""
-    loss = lambda images: images.mean(dim=(1, 2, 3))  # noqa: E731
+    loss = lambda images: images.mean(dim=(1, 2, 3))
     stage = replace(STAGE, own_slots=own)
     end = search_evolution(tiny_generator.start(SEEDS), tiny_generator, loss, stage, seeds=SEEDS)
     assert end.features is not None
@@ -169,7 +169,7 @@ def test_all_covariances_are_learned_or_the_variances_alone(full: bool, monkeypa
 
 @pytest.mark.parametrize("full", [False, True])
 def test_rows_draw_from_their_own_seeds_only_whoever_is_beside_them(full: bool) -> None:
-    loss = lambda images: (images - 1).square().sum(dim=(1, 2, 3))  # noqa: E731
+    loss = lambda images: (images - 1).square().sum(dim=(1, 2, 3))
     stage = replace(STAGE, full_covariance=full)
     together = evolve(loss, stage)
     np.random.seed(5)  # the global state plays no part
@@ -180,7 +180,7 @@ def test_rows_draw_from_their_own_seeds_only_whoever_is_beside_them(full: bool) 
 
 
 def test_seeds_of_any_size_are_told_apart() -> None:
-    loss = lambda images: images.sum(dim=(1, 2, 3))  # noqa: E731
+    loss = lambda images: images.sum(dim=(1, 2, 3))
     trace = evolve(loss, seeds=(2**63 - 1, 2**63 - 2, 2**40)).trace
     assert len(trace.unique(dim=0)) == 3
 
@@ -191,7 +191,7 @@ def test_what_is_not_a_number_is_never_kept_and_counts_as_the_worst(full: bool) 
 
     def failing(worst: float) -> Loss:
         count = iter(range(1000))
-        bad = lambda losses: torch.full_like(losses, worst) if next(count) % 3 == 0 else losses  # noqa: E731
+        bad = lambda losses: torch.full_like(losses, worst) if next(count) % 3 == 0 else losses
         return lambda images: bad(to_goals(images))
 
     stage = replace(STAGE, steps=120, full_covariance=full)

@@ -209,7 +209,7 @@ def test_rates_follow_the_stages_own_decay(decay: str, quirks: Quirks, tiny_gene
 
     start = tiny_generator.start(SEEDS)
     stage = replace(STAGE, decay=decay, noises=False)
-    loss = lambda images: images.sum(dim=(1, 2, 3))  # noqa: E731
+    loss = lambda images: images.sum(dim=(1, 2, 3))
     end = search_features(start, Plain(), loss, stage, quirks=quirks)  # type: ignore[arg-type]
     assert end.features is not None
     far = sum(learning_rates(stage.lr, stage.steps, stage.decay, quirks))

@@ -89,7 +89,7 @@ def test_each_channel_is_clamped_to_its_own_range(lenet: Victim, watch: Callable
 
 
 def test_only_signs_count_when_signed(lenet: Victim) -> None:
-    faint = lambda images: slope(images, 1e-10)  # noqa: E731
+    faint = lambda images: slope(images, 1e-10)
     begun = (0.5 + STD * drawn()).clamp(0, 1)
     signed = search_pixels(SEEDS, SHAPE, lenet, faint, replace(STAGE, signed=True)).images
     unsigned = search_pixels(SEEDS, SHAPE, lenet, faint, STAGE).images

@@ -104,7 +104,7 @@ def test_the_rate_and_its_decay_are_the_stages_own(decay: str, tiny_generator: S
     """Adam's steps are as long as the rate where the slope is even."""
     copied = Copied(tiny_generator)
     stage = replace(STAGE, decay=decay)
-    brightness = lambda images: images.flatten(1).mean(dim=1)  # noqa: E731
+    brightness = lambda images: images.flatten(1).mean(dim=1)
     search_weights(a_start(tiny_generator, 0, seeds=(1,)), copied, lambda row: brightness, stage)
     last = f"synthesis.blocks.{tiny_generator.network.config.num_blocks - 1}.to_rgb.bias"
     moved = copied.copies[0].network.state_dict()[last] - tiny_generator.network.state_dict()[last]
@@ -113,7 +113,7 @@ def test_the_rate_and_its_decay_are_the_stages_own(decay: str, tiny_generator: S
 
 
 def test_the_image_is_in_range(tiny_generator: StyleGan2Generator) -> None:
-    bright = lambda images: -images.flatten(1).mean(dim=1)  # noqa: E731
+    bright = lambda images: -images.flatten(1).mean(dim=1)
     end = search_weights(
         a_start(tiny_generator, 0, seeds=(1,)), tiny_generator, lambda row: bright, replace(STAGE, lr=1.0)
     )
