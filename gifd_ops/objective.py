@@ -10,7 +10,7 @@ from torch import Tensor
 from gifd_ops.config import AttackConfig
 from gifd_ops.first_order import matching_loss
 from gifd_ops.gradients import Observation, backward_rows, batch_statistics, parameter_gradients
-from gifd_ops.matching import MATCHINGS, CosineMatching
+from gifd_ops.matching import MATCHINGS, CosineMatching, GradientMatching
 from gifd_ops.priors import group_distance, l2_norm, statistics_distance, total_variation
 from gifd_ops.victims import Victim
 
@@ -30,15 +30,13 @@ class Objective:
             )
         self.victim, self.config, self.restarts = victim, config, config.restarts
         self.scoring = CosineMatching(victim, observation, labels, restarts=config.restarts)
-        self.matching = (
-            self.scoring
-            if config.distance == "cosine" and config.matched_layers is None
-            else MATCHINGS[config.distance](
-                victim, observation, labels, restarts=config.restarts, layers=config.matched_layers
-            )
-        )
+        self.matching: GradientMatching = self.scoring
+        if config.distance != "cosine" or config.matched_layers is not None:
+            kind, layers = MATCHINGS[config.distance], config.matched_layers
+            self.matching = kind(victim, observation, labels, restarts=config.restarts, layers=layers)
         shared = (observation.statistics or ()) if config.statistics_weight > 0 else ()
-        self.statistics = [tuple(t.repeat_interleave(config.restarts, dim=0) for t in pair) for pair in shared]
+        by_row = ([tensor.repeat_interleave(config.restarts, dim=0) for tensor in pair] for pair in shared)
+        self.statistics = [(mean, variance) for mean, variance in by_row]
 
     def __call__(self, images: Tensor, *, differentiable: bool = True) -> Tensor:
         """Losses [rows] of images [rows, 3, h, w], nominally in [0, 1], priors included."""
@@ -46,8 +44,7 @@ class Objective:
         if self.statistics:  # they are read off the same pass
             passes = backward_rows(self.victim, images, self.matching.labels, differentiable=differentiable)
             loss = self.matching.between(parameter_gradients(passes))
-            pairs = [(mean, variance) for mean, variance in self.statistics]
-            loss = loss + config.statistics_weight * statistics_distance(batch_statistics(passes), pairs)
+            loss = loss + config.statistics_weight * statistics_distance(batch_statistics(passes), self.statistics)
         elif differentiable:
             loss = matching_loss(images, self.matching)
         else:
@@ -75,5 +72,5 @@ class Objective:
         part.restarts = 1
         part.scoring = self.scoring.select(rows)
         part.matching = part.scoring if self.matching is self.scoring else self.matching.select(rows)
-        part.statistics = [tuple(tensor[rows] for tensor in pair) for pair in self.statistics]
+        part.statistics = [(mean[rows], variance[rows]) for mean, variance in self.statistics]
         return part
