@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from gifd_ops.frozen_layers import freeze
 from gifd_ops.resnets import cifar_resnet18, imagenet_resnet18
 
 
@@ -36,7 +37,7 @@ class Victim(nn.Module):
             raise ValueError(
                 f"a victim needs pixel_std > 0 in every channel, got {pixel_std}; use 1.0 to leave the pixels unscaled"
             )
-        self.eval().requires_grad_(False)
+        freeze(self)
 
     def normalize(self, images: Tensor) -> Tensor:
         """Images [n, 3, h, w] as the first layer sees them."""
