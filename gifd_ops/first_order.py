@@ -2,8 +2,8 @@
 
 With g(x) the victim's gradient and c a distance, dc/dx = d/dx <g(x), v> where v = dc/dg is held constant. Layer by
 layer <g, v> is linear in what entered (z) and what came back (d), so v is pulled back to slopes in z and d, and one
-backward pass takes these to the images. The gradients themselves are never differentiated, and become v in place. The
-result is that of plain autograd to rounding (`GradientMatching.__call__`), which stays the reference.
+backward pass takes these to the images. The gradients themselves are never differentiated. The result is that of plain
+autograd to rounding (`GradientMatching.__call__`), which stays the reference.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gifd_ops.gradients import backward_rows
-from gifd_ops.layer_rows import layer_rows
+from gifd_ops.gradients import LayerPass, backward_rows
+from gifd_ops.layer_rows import LayerRows, layer_rows
 from gifd_ops.matching import GradientMatching
 
 
@@ -43,16 +43,21 @@ def value_and_slope(images: Tensor, matching: GradientMatching) -> tuple[Tensor,
     """Distances [rows], and their slopes in the images [rows, 3, h, w]."""
     with torch.enable_grad():
         inputs = images.detach().requires_grad_()
-        passes = backward_rows(matching.victim, inputs, matching.labels, differentiable=True)
-    passes = passes[matching.layers]
+        passes = backward_rows(matching.victim, inputs, matching.labels, differentiable=True)[matching.layers]
     with torch.no_grad():
-        rows = [layer_rows(one.layer, one.entering.detach(), one.leaving.detach()) for one in passes]
-        by_layer = [one.gradients() for one in rows]
-        distances, directions = matching.between_with_directions([each for layer in by_layer for each in layer])
-        ends: list[Tensor] = []
-        slopes: list[Tensor] = []
-        for one, row, gradients in zip(passes, rows, by_layer, strict=True):
-            ends += [one.leaving, one.entering]
-            slopes += row.pull_back([directions.pop(0) for _ in gradients])
-    (slope,) = torch.autograd.grad(ends, inputs, slopes)
+        distances, slopes = matching.distances_and_slopes(_rows(passes))
+    ends = [end for one in passes for end in (one.leaving, one.entering)]
+    (slope,) = torch.autograd.grad(ends, inputs, [slope for pair in slopes for slope in pair])
     return distances, slope
+
+
+@torch.no_grad()
+def matching_value(images: Tensor, matching: GradientMatching) -> Tensor:
+    """Distances [rows] alone, not differentiable."""
+    with torch.enable_grad():
+        passes = backward_rows(matching.victim, images, matching.labels, differentiable=False)[matching.layers]
+    return matching.distances(_rows(passes))
+
+
+def _rows(passes: list[LayerPass]) -> list[LayerRows]:
+    return [layer_rows(one.layer, one.entering.detach(), one.leaving.detach()) for one in passes]

@@ -3,6 +3,9 @@
 Of a layer, z is what enters and d what comes back to its output, row by row. A row's weight gradient is a product of
 its z and d, linear in each: G = d z^T for a linear layer. A direction V in the space of gradients is pulled back to d
 and z by the same product: <G, V> = <d, V z>, so its slope is V z in d and V^T d in z. No weight is copied.
+
+A layer of few output positions need not form G at all (its *ghost*): <G, S> = <d, S z>, |G|^2 = <d, d (z^T z)>, and G
+itself is pulled back to d (z^T z) and z (d^T d), products as small as the positions are few.
 """
 
 from __future__ import annotations
@@ -13,6 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.grad import conv2d_input, conv2d_weight
+
+from gifd_ops.inner_products import by_target, inner_products
+from gifd_ops.patches import unfold
 
 # A convolution of few output positions, or of small patches, is one matrix product over the patches of its input, all
 # rows at once; otherwise patches cost more memory traffic than they save, and every row is a convolution of its own.
@@ -36,6 +42,22 @@ class LayerRows(ABC):
     def pull_back(self, directions: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Slopes, in `leaving` and in `entering`, of <gradients, directions>; directions as `gradients` gives them."""
 
+    def products(self, shared: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """<G, S> and <G, G> [rows] of the rows' gradients G with shared ones S, tensors [targets, *parameter shape].
+
+        Equally many consecutive rows belong to a target. Not differentiable.
+        """
+        self.formed, self.shared = self.gradients(), shared
+        return inner_products(self.formed, shared), inner_products(self.formed, self.formed)
+
+    def slopes(self, own: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+        """After `products`, once: slopes, in `leaving` and `entering`, of <G, own G + other S>; the factors [rows]."""
+        for gradient, shared in zip(self.formed, self.shared, strict=True):
+            gradient.mul_(_broadcast(own, gradient))
+            grouped = by_target(gradient, len(shared))
+            grouped.addcmul_(shared[:, None], _broadcast(other.view(grouped.shape[:2]), grouped))
+        return self.pull_back(self.formed)
+
 
 class LinearRows(LayerRows):
     """y = W z + b on [rows, features]."""
@@ -51,6 +73,23 @@ class LinearRows(LayerRows):
         to_leaving = (weight @ self.entering[:, :, None])[:, :, 0]
         to_entering = (self.leaving[:, None, :] @ weight)[:, 0]
         return (to_leaving + bias[0] if bias else to_leaving), to_entering
+
+    def products(self, shared: list[Tensor]) -> tuple[Tensor, Tensor]:
+        weight, *bias = shared
+        entering, leaving = (by_target(tensor, len(weight)) for tensor in (self.entering, self.leaving))
+        to_leaving = entering @ weight.transpose(1, 2)  # [targets, rows of a target, features out]
+        self.shared_to_leaving = (to_leaving + bias[0][:, None] if bias else to_leaving).flatten(0, 1)
+        self.shared_to_entering = (leaving @ weight).flatten(0, 1)
+        ones = 1.0 if bias else 0.0
+        self.entering_square = self.entering.square().sum(dim=1) + ones
+        self.leaving_square = self.leaving.square().sum(dim=1)
+        inner = (self.leaving * self.shared_to_leaving).sum(dim=1)
+        return inner, self.leaving_square * self.entering_square
+
+    def slopes(self, own: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+        to_leaving = (own * self.entering_square)[:, None] * self.leaving + other[:, None] * self.shared_to_leaving
+        to_entering = (own * self.leaving_square)[:, None] * self.entering + other[:, None] * self.shared_to_entering
+        return to_leaving, to_entering
 
 
 class NormRows(LayerRows):
@@ -84,7 +123,7 @@ class PatchedConvRows(LayerRows):
         super().__init__(layer, entering, leaving)
         assert isinstance(layer.padding, tuple)
         self.window = (layer.kernel_size, layer.dilation, layer.padding, layer.stride)
-        self.patches = functional.unfold(entering, *self.window)  # [rows, c k k, positions]
+        self.patches = unfold(entering, *self.window)  # [rows, c k k, positions]
 
     def gradients(self) -> list[Tensor]:
         flat = self.leaving.flatten(2)
@@ -98,6 +137,30 @@ class PatchedConvRows(LayerRows):
         to_patches = matrix.transpose(1, 2) @ self.leaving.flatten(2)
         to_entering = functional.fold(to_patches, self.entering.shape[2:], *self.window)
         return (to_leaving + bias[0][:, :, None, None] if bias else to_leaving), to_entering
+
+
+class GhostConvRows(PatchedConvRows):
+    """A convolution with many weights and few output positions, whose gradients are not formed to be matched."""
+
+    def products(self, shared: list[Tensor]) -> tuple[Tensor, Tensor]:
+        weight, *bias = shared
+        self.flat = self.leaving.flatten(2)  # [rows, channels out, positions]
+        self.matrix = weight.flatten(2)
+        to_flat = _per_row(self.matrix @ _per_target(self.patches, len(weight)), self.flat.shape)
+        if bias:
+            to_flat = (by_target(to_flat, len(weight)) + bias[0][:, None, :, None]).flatten(0, 1)
+        self.shared_to_flat = to_flat
+        gram = self.patches.transpose(1, 2) @ self.patches
+        self.own_to_flat = self.flat @ (gram + 1 if bias else gram)
+        return (self.flat * self.shared_to_flat).sum(dim=(1, 2)), (self.flat * self.own_to_flat).sum(dim=(1, 2))
+
+    def slopes(self, own: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+        own, other = own[:, None, None], other[:, None, None]
+        to_flat = own * self.own_to_flat + other * self.shared_to_flat
+        gram = self.flat.transpose(1, 2) @ self.flat
+        back = self.matrix.transpose(1, 2) @ _per_target(self.flat, len(self.matrix))
+        to_patches = torch.baddbmm(other * _per_row(back, self.patches.shape), self.patches, own * gram)
+        return to_flat.view_as(self.leaving), functional.fold(to_patches, self.entering.shape[2:], *self.window)
 
 
 class PlainConvRows(LayerRows):
@@ -134,6 +197,23 @@ def layer_rows(layer: nn.Module, entering: Tensor, leaving: Tensor) -> LayerRows
     if isinstance(layer, nn.BatchNorm2d):
         return NormRows(layer, entering, leaving)
     assert isinstance(layer, nn.Conv2d)
-    positions, patch = leaving[0, 0].numel(), layer.weight[0].numel()
+    positions, channels, patch = leaving[0, 0].numel(), len(layer.weight), layer.weight[0].numel()
+    if positions <= FEW_POSITIONS and 2 * positions * (channels + patch) < channels * patch:
+        return GhostConvRows(layer, entering, leaving)
     patched = positions <= FEW_POSITIONS or positions * patch <= SMALL_PATCHES
     return (PatchedConvRows if patched else PlainConvRows)(layer, entering, leaving)
+
+
+def _broadcast(values: Tensor, like: Tensor) -> Tensor:
+    """Values, to be multiplied with a tensor that has more dimensions behind theirs."""
+    return values.view(*values.shape, *(1,) * (like.ndim - values.ndim))
+
+
+def _per_target(rows: Tensor, targets: int) -> Tensor:
+    """Columns of the rows of a target side by side: [rows, k, n] as [targets, k, rows of a target x n]."""
+    return by_target(rows, targets).transpose(1, 2).flatten(2)
+
+
+def _per_row(columns: Tensor, shape: torch.Size) -> Tensor:
+    """Columns [targets, k, rows of a target x n] row by row again, [rows, k, n]."""
+    return columns.view(*columns.shape[:2], -1, shape[2]).transpose(1, 2).reshape(shape)

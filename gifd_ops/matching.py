@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from gifd_ops.gradients import Observation, tensors_of_layers, victim_gradients
+from gifd_ops.inner_products import by_target, inner_products
+from gifd_ops.layer_rows import LayerRows
 from gifd_ops.victims import Victim
 
 
@@ -34,8 +36,7 @@ class GradientMatching(ABC):
         places = range(len(observation.gradients)) if layers is None else tensors_of_layers(victim, *layers)
         self.places = tuple(places)
         self.layers = slice(None) if layers is None else slice(*layers)
-        shared = self._prepare([observation.gradients[place] for place in self.places])
-        self.shared = [tensor.repeat_interleave(restarts, dim=0) for tensor in shared]
+        self.shared = self._prepare([observation.gradients[place] for place in self.places])  # [targets, ...] each
 
     def __call__(self, images: Tensor, *, differentiable: bool = True) -> Tensor:
         """Distances [rows] of images [rows, 3, h, w] in [0, 1]."""
@@ -48,15 +49,28 @@ class GradientMatching(ABC):
     def select(self, rows: Tensor | slice) -> Self:
         """The same distance for some of the rows."""
         part = copy.copy(self)
-        part.labels, part.shared = self.labels[rows], [tensor[rows] for tensor in self.shared]
+        restarts = len(self.labels) // len(self.shared[0])
+        targets = (torch.arange(len(self.labels), device=self.labels.device) // restarts)[rows]
+        part.labels, part.shared = self.labels[rows], [tensor[targets] for tensor in self.shared]
         return part
 
     @abstractmethod
-    def between_with_directions(self, gradients: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Distances [rows] and their slopes in the gradients, of the matched tensors alone.
+    def distances(self, layers: Sequence[LayerRows]) -> Tensor:
+        """Distances [rows] from the matched layers' rows. Not differentiable."""
 
-        The slopes are written over the gradients where that saves memory. Not differentiable.
-        """
+    @abstractmethod
+    def distances_and_slopes(self, layers: Sequence[LayerRows]) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Distances [rows], and their slopes in what leaves and what enters each of the layers. Not differentiable."""
+
+    def _by_layer(self, layers: Sequence[LayerRows]) -> list[list[Tensor]]:
+        """The shared gradients of each of the matched layers."""
+        remaining = iter(self.shared)
+        return [[next(remaining) for _ in layer.layer.parameters(recurse=False)] for layer in layers]
+
+    def _of_rows(self) -> list[Tensor]:
+        """The shared gradients, for each row that of its target."""
+        restarts = len(self.labels) // len(self.shared[0])
+        return [tensor.repeat_interleave(restarts, dim=0) for tensor in self.shared]
 
     @abstractmethod
     def _prepare(self, gradients: list[Tensor]) -> list[Tensor]:
@@ -75,17 +89,26 @@ class CosineMatching(GradientMatching):
 
     def _prepare(self, gradients: list[Tensor]) -> list[Tensor]:
         norm = _dots(gradients, gradients).sqrt()
-        return [gradient / _broadcast(norm, gradient) for gradient in gradients]
+        return [gradient / norm.view(-1, *(1,) * (gradient.ndim - 1)) for gradient in gradients]
 
     def _distance(self, gradients: list[Tensor]) -> Tensor:
-        return 1 - _dots(gradients, self.shared) * _dots(gradients, gradients).rsqrt()
+        return 1 - _dots(gradients, self._of_rows()) * _dots(gradients, gradients).rsqrt()
 
-    def between_with_directions(self, gradients: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def distances(self, layers: Sequence[LayerRows]) -> Tensor:
+        inner, squares = self._products(layers)
+        return 1 - inner * squares.rsqrt()
+
+    def distances_and_slopes(self, layers: Sequence[LayerRows]) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         # c = 1 - <g, u> / |g|, so dc/dg = <g, u> / |g|^3 g - u / |g|
-        inner, inverse = _plain_dots(gradients, self.shared), _plain_dots(gradients, gradients).rsqrt()
-        for gradient, shared in zip(gradients, self.shared, strict=True):
-            gradient.mul_(_broadcast(inner * inverse**3, gradient)).addcmul_(shared, _broadcast(-inverse, gradient))
-        return 1 - inner * inverse, gradients
+        inner, squares = self._products(layers)
+        inverse = squares.rsqrt()
+        return 1 - inner * inverse, [layer.slopes(inner * inverse**3, -inverse) for layer in layers]
+
+    def _products(self, layers: Sequence[LayerRows]) -> tuple[Tensor, Tensor]:
+        """<g, u> and |g|^2, [rows]."""
+        parts = [layer.products(shared) for layer, shared in zip(layers, self._by_layer(layers), strict=True)]
+        inner, squares = (torch.stack(part).sum(dim=0) for part in zip(*parts, strict=True))
+        return inner, squares
 
 
 class SquaredMatching(GradientMatching):
@@ -95,38 +118,32 @@ class SquaredMatching(GradientMatching):
         return gradients
 
     def _distance(self, gradients: list[Tensor]) -> Tensor:
-        differences = [own - shared for own, shared in zip(gradients, self.shared, strict=True)]
+        differences = [own - shared for own, shared in zip(gradients, self._of_rows(), strict=True)]
         return _dots(differences, differences) / len(differences)
 
-    def between_with_directions(self, gradients: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        for gradient, shared in zip(gradients, self.shared, strict=True):
-            gradient.sub_(shared)
-        distances = _plain_dots(gradients, gradients) / len(gradients)
-        for gradient in gradients:
-            gradient.mul_(2 / len(gradients))
-        return distances, gradients
+    def distances(self, layers: Sequence[LayerRows]) -> Tensor:
+        differences = [each for layer in self._differences(layers) for each in layer]
+        return inner_products(differences, differences) / len(differences)
 
+    def distances_and_slopes(self, layers: Sequence[LayerRows]) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        # g - g* is formed: |g|^2 - 2 <g, g*> + |g*|^2 would lose its digits where the gradients agree
+        by_layer = self._differences(layers)
+        differences = [each for layer in by_layer for each in layer]
+        distances = inner_products(differences, differences) / len(differences)
+        for difference in differences:
+            difference.mul_(2 / len(differences))
+        return distances, [layer.pull_back(own) for layer, own in zip(layers, by_layer, strict=True)]
 
-LONG = 1 << 15  # numbers that one dot product in single precision sums without losing digits
+    def _differences(self, layers: Sequence[LayerRows]) -> list[list[Tensor]]:
+        """The rows' gradients minus the shared ones, layer by layer."""
+        formed = [layer.gradients() for layer in layers]
+        for gradients, shared in zip(formed, self._by_layer(layers), strict=True):
+            for own, other in zip(gradients, shared, strict=True):
+                by_target(own, len(other)).sub_(other[:, None])
+        return formed
+
 
 MATCHINGS: dict[str, type[GradientMatching]] = {"cosine": CosineMatching, "l2": SquaredMatching}
-
-
-def _broadcast(values: Tensor, like: Tensor) -> Tensor:
-    """Values [rows], to be multiplied with a tensor [rows, ...]."""
-    return values.view(-1, *(1,) * (like.ndim - 1))
-
-
-def _plain_dots(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
-    """`_dots` where nothing is differentiated: long rows without a product in memory, in parts that keep digits."""
-    total = first[0].new_zeros(len(first[0]))
-    for a, b in zip(first, second, strict=True):
-        if a[0].numel() < LONG:
-            total += (a * b).flatten(1).sum(dim=1)
-            continue
-        pairs = zip(a.flatten(1), b.flatten(1), strict=True)
-        total += torch.stack([torch.stack([*map(torch.dot, x.split(LONG), y.split(LONG))]).sum() for x, y in pairs])
-    return total
 
 
 def _dots(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Self
 from torch import Tensor
 
 from gifd_ops.config import AttackConfig
-from gifd_ops.first_order import matching_loss
+from gifd_ops.first_order import matching_loss, matching_value
 from gifd_ops.gradients import Observation, backward_rows, batch_statistics, parameter_gradients
 from gifd_ops.matching import MATCHINGS, CosineMatching, GradientMatching
 from gifd_ops.priors import group_distance, l2_norm, statistics_distance, total_variation
@@ -48,7 +48,7 @@ class Objective:
         elif differentiable:
             loss = matching_loss(images, self.matching)
         else:
-            loss = self.matching(images, differentiable=False)
+            loss = matching_value(images, self.matching)
         seen = self.victim.normalize(images)
         if config.tv_weight > 0:
             loss = loss + config.tv_weight * total_variation(seen)
@@ -64,7 +64,7 @@ class Objective:
 
     def score(self, images: Tensor) -> Tensor:
         """Cosine distances [rows] over all shared tensors, without priors: what the attacker can see of a result."""
-        return self.scoring(images, differentiable=False).detach()
+        return matching_value(images, self.scoring)
 
     def select(self, rows: Tensor | slice) -> Self:
         """The objective of some rows, each taken alone: restarts do not pull at one another."""

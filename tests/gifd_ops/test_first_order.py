@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 import gifd_ops.layer_rows
-from gifd_ops.first_order import matching_loss, value_and_slope
-from gifd_ops.gradients import observe
-from gifd_ops.layer_rows import PatchedConvRows, PlainConvRows, layer_rows
+from gifd_ops.first_order import matching_loss, matching_value, value_and_slope
+from gifd_ops.gradients import backward_rows, observe
+from gifd_ops.inner_products import inner_products
+from gifd_ops.layer_rows import GhostConvRows, LayerRows, LinearRows, PatchedConvRows, PlainConvRows, layer_rows
 from gifd_ops.matching import MATCHINGS, GradientMatching
 from gifd_ops.victims import VICTIMS, Victim
 
@@ -60,6 +62,7 @@ def test_value_and_slope_are_those_of_plain_autograd(
     distances, slope = value_and_slope(images, match)
     expected, expected_slope = by_autograd(match, images)
     torch.testing.assert_close(distances, expected, rtol=loss_limit, atol=loss_limit / 10)
+    torch.testing.assert_close(matching_value(images, match), expected, rtol=loss_limit, atol=loss_limit / 10)
     assert relative(slope, expected_slope) < slope_limit
     assert float(expected_slope.abs().amax(dim=(1, 2, 3)).min()) > 0
 
@@ -144,3 +147,59 @@ def test_pulling_back_is_the_slope_of_the_inner_product(
     found = layer_rows(layer, entering.detach(), leaving.detach()).pull_back(directions)
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def in_the_shape_of(gradients: list[Tensor], targets: int) -> list[Tensor]:
+    return [torch.randn(targets, *gradient.shape[1:], dtype=torch.float64) for gradient in gradients]
+
+
+@pytest.mark.parametrize("layer", [*CONVOLUTIONS, nn.Linear(5, 4), nn.Linear(5, 4, bias=False)], ids=str)
+@pytest.mark.parametrize("targets", [1, 2, 4])
+def test_ghosts_match_without_forming_gradients(layer: nn.Module, targets: int) -> None:
+    layer, rows = layer.double().requires_grad_(False), 4
+    entering = torch.rand(rows, 5) if isinstance(layer, nn.Linear) else torch.rand(rows, 3, 16, 16)
+    entering = entering.double()
+    leaving = torch.randn_like(layer(entering))
+    ghost = (LinearRows if isinstance(layer, nn.Linear) else GhostConvRows)(layer, entering, leaving)
+    gradients = ghost.gradients()
+    shared = in_the_shape_of(gradients, targets)
+    of_rows = [tensor.repeat_interleave(rows // targets, dim=0) for tensor in shared]
+    inner, squares = ghost.products(shared)
+    torch.testing.assert_close(inner, inner_products(gradients, of_rows), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(squares, inner_products(gradients, gradients), rtol=1e-10, atol=1e-12)
+    own, other = torch.randn(rows).double(), torch.randn(rows).double()
+    scaled = [
+        own.view(-1, *(1,) * (g.ndim - 1)) * g + other.view(-1, *(1,) * (g.ndim - 1)) * s
+        for g, s in zip(gradients, of_rows, strict=True)
+    ]
+    for found, expected in zip(ghost.slopes(own, other), ghost.pull_back(scaled), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
+
+def kinds(victim: Victim) -> list[type[LayerRows]]:
+    passes = backward_rows(victim, pictures(0, torch.float32), LABELS, differentiable=False)
+    return [type(layer_rows(one.layer, one.entering, one.leaving)) for one in passes]
+
+
+def test_the_heaviest_layers_of_a_resnet_form_no_gradients(make_victim: Callable[..., Victim]) -> None:
+    assert kinds(make_victim("resnet18", dtype=torch.float32)).count(GhostConvRows) == 10  # the last two stages
+    assert GhostConvRows not in kinds(make_victim("lenet", dtype=torch.float32))
+
+
+@pytest.mark.parametrize("distance", MATCHINGS)
+def test_restarts_of_a_target_are_matched_with_what_it_shared(
+    distance: str, make_victim: Callable[..., Victim]
+) -> None:
+    victim, restarts = make_victim("resnet18"), 2
+    shared = observe(victim, pictures(0, torch.float64), LABELS)
+    together = MATCHINGS[distance](victim, shared, LABELS, restarts=restarts)
+    repeated = replace(shared, gradients=tuple(g.repeat_interleave(restarts, dim=0) for g in shared.gradients))
+    apart = MATCHINGS[distance](victim, repeated, LABELS.repeat_interleave(restarts), restarts=1)
+    images = torch.rand(ROWS * restarts, 3, 16, 16, dtype=torch.float64)
+    for found, expected in zip(value_and_slope(images, together), value_and_slope(images, apart), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+    some = torch.tensor([0, 3, 4])
+    for found, expected in zip(
+        value_and_slope(images[some], together.select(some)), value_and_slope(images, apart), strict=True
+    ):
+        torch.testing.assert_close(found, expected[some], rtol=1e-9, atol=1e-12)
