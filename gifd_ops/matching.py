@@ -36,7 +36,8 @@ class GradientMatching(ABC):
         places = range(len(observation.gradients)) if layers is None else tensors_of_layers(victim, *layers)
         self.places = tuple(places)
         self.layers = slice(None) if layers is None else slice(*layers)
-        self.shared = self._prepare([observation.gradients[place] for place in self.places])  # [targets, ...] each
+        self.shared = [observation.gradients[place] for place in self.places]  # [targets, ...] each, not copied
+        self.norms = inner_products(self.shared, self.shared).sqrt().repeat_interleave(restarts)  # [rows], of theirs
 
     def __call__(self, images: Tensor, *, differentiable: bool = True) -> Tensor:
         """Distances [rows] of images [rows, 3, h, w] in [0, 1]."""
@@ -51,7 +52,8 @@ class GradientMatching(ABC):
         part = copy.copy(self)
         restarts = len(self.labels) // len(self.shared[0])
         targets = (torch.arange(len(self.labels), device=self.labels.device) // restarts)[rows]
-        part.labels, part.shared = self.labels[rows], [tensor[targets] for tensor in self.shared]
+        part.labels, part.norms = self.labels[rows], self.norms[rows]
+        part.shared = [tensor[targets] for tensor in self.shared]
         return part
 
     @abstractmethod
@@ -73,10 +75,6 @@ class GradientMatching(ABC):
         return [tensor.repeat_interleave(restarts, dim=0) for tensor in self.shared]
 
     @abstractmethod
-    def _prepare(self, gradients: list[Tensor]) -> list[Tensor]:
-        """What is kept of the shared gradients [targets, ...]."""
-
-    @abstractmethod
     def _distance(self, gradients: list[Tensor]) -> Tensor:
         """Distances [rows] of the matched gradients."""
 
@@ -87,25 +85,22 @@ class CosineMatching(GradientMatching):
     Norms of the shared gradient are computed once.
     """
 
-    def _prepare(self, gradients: list[Tensor]) -> list[Tensor]:
-        norm = _dots(gradients, gradients).sqrt()
-        return [gradient / norm.view(-1, *(1,) * (gradient.ndim - 1)) for gradient in gradients]
-
     def _distance(self, gradients: list[Tensor]) -> Tensor:
-        return 1 - _dots(gradients, self._of_rows()) * _dots(gradients, gradients).rsqrt()
+        return 1 - _dots(gradients, self._of_rows()) / self.norms * _dots(gradients, gradients).rsqrt()
 
     def distances(self, layers: Sequence[LayerRows]) -> Tensor:
         inner, squares = self._products(layers)
-        return 1 - inner * squares.rsqrt()
+        return 1 - inner / self.norms * squares.rsqrt()
 
     def distances_and_slopes(self, layers: Sequence[LayerRows]) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        # c = 1 - <g, u> / |g|, so dc/dg = <g, u> / |g|^3 g - u / |g|
+        # c = 1 - <g, g*> / (|g| |g*|), so dc/dg = <g, g*> / (|g|^3 |g*|) g - g* / (|g| |g*|)
         inner, squares = self._products(layers)
         inverse = squares.rsqrt()
-        return 1 - inner * inverse, [layer.slopes(inner * inverse**3, -inverse) for layer in layers]
+        cosine = inner / self.norms * inverse
+        return 1 - cosine, [layer.slopes(cosine * inverse**2, -inverse / self.norms) for layer in layers]
 
     def _products(self, layers: Sequence[LayerRows]) -> tuple[Tensor, Tensor]:
-        """<g, u> and |g|^2, [rows]."""
+        """<g, g*> and |g|^2, [rows]."""
         parts = [layer.products(shared) for layer, shared in zip(layers, self._by_layer(layers), strict=True)]
         inner, squares = (torch.stack(part).sum(dim=0) for part in zip(*parts, strict=True))
         return inner, squares
@@ -113,9 +108,6 @@ class CosineMatching(GradientMatching):
 
 class SquaredMatching(GradientMatching):
     """The squared l2 distance between gradients over the number of tensors (Yin et al., CVPR 2021)."""
-
-    def _prepare(self, gradients: list[Tensor]) -> list[Tensor]:
-        return gradients
 
     def _distance(self, gradients: list[Tensor]) -> Tensor:
         differences = [own - shared for own, shared in zip(gradients, self._of_rows(), strict=True)]
