@@ -36,6 +36,8 @@ class AttackConfig:
     shared tensors. group_weight: of the pull of a target's restarts towards their mean (R_group of Yin et
     al., CVPR 2021). statistics_weight: of the distance to the private batch's statistics, where the client shares them.
     matched_layers: first and end (excluded) of the victim's layers with parameters that are matched; None for all.
+    patience: a restart stops its stage, not the attack, when its least loss has hardly fallen during this many steps; 0
+    runs every stage to its end. Restarts that pull at one another are never stopped.
     """
 
     stages: tuple[Stage, ...]
@@ -46,6 +48,7 @@ class AttackConfig:
     group_weight: float = 0.0
     statistics_weight: float = 0.0
     matched_layers: tuple[int, int] | None = None
+    patience: int = 0
     quirks: Quirks = MENDED
 
     def __post_init__(self) -> None:
@@ -54,6 +57,8 @@ class AttackConfig:
             raise ValueError(f"an attack needs restarts >= 1, got {self.restarts}")
         if self.distance not in ("cosine", "l2"):
             raise ValueError(f"gradients are compared by cosine or l2 distance, got {self.distance!r}")
+        if self.patience < 0:
+            raise ValueError(f"patience is a number of steps >= 0, got {self.patience}; 0 never stops")
         for name in ("tv_weight", "l2_weight", "group_weight", "statistics_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
@@ -88,8 +93,16 @@ class AttackConfig:
         return not isinstance(self.stages[0], PixelStage)
 
     @property
+    def restarts_pull(self) -> bool:
+        """Whether a target's restarts take notice of one another, so that none can be left out."""
+        return self.group_weight > 0 and self.restarts > 1
+
+    @property
     def gradient_evaluations(self) -> int:
-        """Victim gradients computed per target, scoring included: the budget this config spends."""
+        """Victim gradients computed per target, scoring included: the most that this config spends.
+
+        Rows that diverge or run out of patience spend less.
+        """
         return self.restarts * sum(stage.gradient_evaluations for stage in self.stages)
 
     def check_fits(self, shape: GeneratorShape) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,12 +14,13 @@ from gifd_ops.stages import Stage
 
 @dataclass(frozen=True, kw_only=True)
 class StageResult:
-    """What a stage came to; every tensor begins with [targets, restarts]."""
+    """What a stage came to; every tensor begins with [targets, restarts]. Restarts that diverged are NaN."""
 
     stage: Stage
     images: Tensor  # [targets, restarts, 3, h, w] in [0, 1]
     matching_loss: Tensor  # full cosine distance of `images`, no prior
-    loss_trace: Tensor  # [targets, restarts, steps], the loss before each update, or of each candidate
+    loss_trace: Tensor  # [targets, restarts, steps], before each update, or of each candidate; NaN once stopped
+    steps_taken: Tensor  # int64, of `stage.steps`
     feature_radius: Tensor | None = None  # absolute l1 radii as used; None without a ball or a feature
     latent_radius: Tensor | None = None
     noise_radius: Tensor | None = None  # of the stage's first noise map
@@ -42,7 +43,7 @@ class AttackResult:
 
     stages: tuple[StageResult, ...]
     labels: Tensor  # as the attack used them, [targets]
-    gradient_evaluations: int  # per target
+    gradient_evaluations: Tensor  # [targets] int64, victim gradients that were computed, scoring included
     restart_select: Literal["best", "last"] = "best"
 
     @property
@@ -70,3 +71,22 @@ class AttackResult:
             stage=torch.tensor(list(indices), device=place.device)[stage],
             restart=restart,
         )
+
+
+def join_results(parts: Sequence[AttackResult]) -> AttackResult:
+    """The results of one config on several groups of targets as one, target after target."""
+    return replace(
+        parts[0],
+        stages=tuple(_join_stages(stages) for stages in zip(*(part.stages for part in parts), strict=True)),
+        labels=torch.cat([part.labels for part in parts]),
+        gradient_evaluations=torch.cat([part.gradient_evaluations for part in parts]),
+    )
+
+
+def _join_stages(parts: Sequence[StageResult]) -> StageResult:
+    tensors: dict[str, Any] = {}
+    for field in fields(StageResult):
+        values = [getattr(part, field.name) for part in parts]
+        if isinstance(values[0], Tensor):
+            tensors[field.name] = torch.cat(values)
+    return replace(parts[0], **tensors)

@@ -32,7 +32,7 @@ class Features:
     def num_rows(self) -> int:
         return self.latent.shape[0]
 
-    def select(self, rows: slice) -> Features:
+    def select(self, rows: Tensor | slice) -> Features:
         """Some of the rows."""
 
         def part(tensor: Tensor | None) -> Tensor | None:

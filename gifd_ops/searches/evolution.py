@@ -11,7 +11,8 @@ from cmaes import CMA, SepCMA
 from torch import Tensor
 
 from gifd_ops.generators.protocol import Features, Generator
-from gifd_ops.searches.search import Loss, StageEnd
+from gifd_ops.searches.search import Loss, LossOf, StageEnd
+from gifd_ops.searches.stopping import progressing
 from gifd_ops.stages import EvolutionStage
 
 Floats = npt.NDArray[np.float64]
@@ -19,35 +20,54 @@ SEED_RANGE = 2**31  # of numpy's legacy streams, which cmaes draws from
 
 
 def search_evolution(
-    start: Features, generator: Generator, loss: Loss, stage: EvolutionStage, *, seeds: Sequence[int]
+    start: Features,
+    generator: Generator,
+    loss: Loss,
+    stage: EvolutionStage,
+    *,
+    seeds: Sequence[int],
+    patience: int = 0,
+    loss_of: LossOf | None = None,
 ) -> StageEnd:
     """Every row evolves a population of its own around the mean of the latents' prior; the best latent seen is kept.
 
-    All rows' i-th candidates are rendered and matched as one batch. The trace has one loss per candidate.
+    All rows' i-th candidates are rendered and matched as one batch. A row stops after a generation none of whose losses
+    is finite, or that ends `patience` candidates without progress. The trace has one loss per candidate. loss_of: the
+    loss of some of the rows; without it no row stops before all do.
     """
     slots, width = generator.latent_shape
     shape = (slots if stage.own_slots else 1, width)
     strategies = [_strategy(stage, shape[0] * shape[1], seed) for seed in seeds]
+    rows = torch.arange(len(seeds), device=start.latent.device)
+    own = start
     best_loss = start.latent.new_full((len(seeds),), torch.inf)
-    best_z = start.latent.new_zeros(len(seeds), *shape)
-    trace = []
+    best_z = start.latent.new_full((len(seeds), *shape), torch.nan)
+    trace = start.latent.new_full((len(seeds), stage.steps), torch.nan)
+    steps_taken = torch.zeros_like(rows)
     for begun in range(0, stage.steps, stage.population):
-        size = min(stage.population, stage.steps - begun)
-        asked = [[strategy.ask() for _ in range(size)] for strategy in strategies]
-        found = []
-        for candidates in zip(*asked, strict=True):
+        end = min(begun + stage.population, stage.steps)
+        asked = [[strategy.ask() for _ in range(begun, end)] for strategy in strategies]
+        for step, candidates in enumerate(zip(*asked, strict=True), start=begun):
             z = torch.as_tensor(np.stack(candidates)).to(start.latent).view(-1, *shape)
-            losses = loss(_render(generator, generator.place(start, z))) + stage.kl_weight * divergence(z)
-            found.append(losses)
-            better = losses < best_loss  # NaN is never better
-            best_loss = torch.where(better, losses, best_loss)
-            best_z = torch.where(better[:, None, None], z, best_z)
-        trace.append(torch.stack(found, dim=1))
-        if size == stage.population:
-            _tell(strategies, asked, trace[-1])
+            losses = loss(_render(generator, generator.place(own, z))) + stage.kl_weight * divergence(z)
+            trace[rows, step] = losses
+            better = losses < best_loss[rows]  # NaN is never better
+            best_loss[rows] = torch.where(better, losses, best_loss[rows])
+            best_z[rows] = torch.where(better[:, None, None], z, best_z[rows])
+        steps_taken[rows] = end
+        generation = trace[rows, begun:end]
+        if end - begun == stage.population:
+            _tell(strategies, asked, generation)
+        going = generation.isfinite().any(dim=1) & progressing(trace[rows, :end], patience)
+        if not bool(going.any()):
+            break
+        if loss_of is not None and not bool(going.all()):
+            strategies = [strategy for strategy, goes in zip(strategies, going.tolist(), strict=True) if goes]
+            rows = rows[going]
+            own, loss = start.select(rows), loss_of(rows)
     features = generator.place(start, best_z)
     images = _render(generator, features).clamp(0, 1)
-    return StageEnd(features=features, images=images, trace=torch.cat(trace, dim=1))
+    return StageEnd(features=features, images=images, trace=trace, steps_taken=steps_taken)
 
 
 @torch.no_grad()

@@ -11,8 +11,9 @@ from torch import Tensor
 from gifd_ops.generators.protocol import Features, Generator, Searched
 from gifd_ops.projection import project_l1_ball
 from gifd_ops.quirks import MENDED, Quirks
-from gifd_ops.searches.descent import descend, learning_rates
-from gifd_ops.searches.search import Loss, StageEnd
+from gifd_ops.searches.descent import Opened, descend, learning_rates
+from gifd_ops.searches.search import Loss, LossOf, StageEnd
+from gifd_ops.searches.stopping import blanked, finite_rows
 from gifd_ops.stages import FeatureStage, Radius
 
 
@@ -24,9 +25,19 @@ def enter_stage(features: Features, generator: Generator, stage: FeatureStage, q
 
 
 def search_features(
-    start: Features, generator: Generator, loss: Loss, stage: FeatureStage, *, quirks: Quirks = MENDED
+    start: Features,
+    generator: Generator,
+    loss: Loss,
+    stage: FeatureStage,
+    *,
+    quirks: Quirks = MENDED,
+    patience: int = 0,
+    loss_of: LossOf | None = None,
 ) -> StageEnd:
-    """Adam on the opened variables, each projected after every update on the l1 ball around its starting value."""
+    """Adam on the opened variables, each projected after every update on the l1 ball around its starting value.
+
+    loss_of: the loss of some of the rows; without it no row stops before all do.
+    """
     searched = generator.searched(stage.layer)
     if not stage.noises:
         searched = replace(searched, noises=())
@@ -35,32 +46,22 @@ def search_features(
     balls = [
         Ball(center.clone().requires_grad_(), center, radius) for center, radius in zip(centers, radii, strict=True)
     ]
-    spheres = balls[searched.hidden :] if quirks.spherical == "on" else []  # latents and noise maps, not features
-    variables = [ball.variable for ball in balls]
-
-    def look() -> tuple[Tensor, Tensor]:
-        images = generator.render(_replaced(start, searched, variables))
-        return loss(images), images
-
-    def confine() -> None:
-        for ball in spheres:
-            ball.rescale()
-        for ball in balls:
-            ball.project()
-
+    opened = _open_balls(balls, start, generator, searched, loss, spherical=quirks.spherical == "on", loss_of=loss_of)
     rates = learning_rates(stage.lr, stage.steps, stage.decay, quirks)
-    trace, images = descend(variables, look, rates=rates, after_update=confine, signed=False)
-    ended = [variable.detach() for variable in variables]
+    found = descend(opened, begin=finite_rows(start), rates=rates, signed=False, patience=patience)
+    ended = [blanked(ball.variable.detach(), keep=found.whole) for ball in balls]
     features = _replaced(start, searched, ended)
-    if quirks.stage_image == "after_update":
+    images = found.images
+    if images is None or quirks.stage_image == "after_update":
         with torch.no_grad():
             images = generator.render(features)
     by_kind = dict(zip(_names(searched), radii, strict=True))
     moved = (ended[0] - centers[0]).flatten(1).abs().sum(dim=1) if searched.hidden else None
     return StageEnd(
         features=features,
-        images=images.clamp(0, 1),
-        trace=trace,
+        images=blanked(images.clamp(0, 1), keep=found.whole),
+        trace=found.trace,
+        steps_taken=found.steps_taken,
         feature_radius=by_kind.get("hidden"),
         latent_radius=by_kind.get("latent"),
         noise_radius=by_kind.get(f"noise {searched.noises[0]}") if searched.noises else None,
@@ -93,6 +94,44 @@ class Ball:
         lengths = (self.variable.square().sum(dim=dims, keepdim=True) + 1e-9).sqrt()
         first = (self.center.square().sum(dim=dims, keepdim=True) + 1e-9).sqrt()
         self.variable.mul_(first / lengths)
+
+    def select(self, rows: Tensor) -> Ball:
+        """The balls of some rows, with a variable of their own."""
+        radii = None if self.radii is None else self.radii[rows]
+        return Ball(self.variable.detach()[rows].requires_grad_(), self.center[rows], radii)
+
+
+def _open_balls(
+    balls: Sequence[Ball],
+    start: Features,
+    generator: Generator,
+    searched: Searched,
+    loss: Loss,
+    *,
+    spherical: bool,
+    loss_of: LossOf | None,
+) -> Opened:
+    """The variables of balls, as a descent takes them."""
+    variables = [ball.variable for ball in balls]
+    spheres = balls[searched.hidden :] if spherical else []  # latents and noise maps, not features
+
+    def look() -> tuple[Tensor, Tensor]:
+        images = generator.render(_replaced(start, searched, variables))
+        return loss(images), images
+
+    def confine() -> None:
+        for ball in spheres:
+            ball.rescale()
+        for ball in balls:
+            ball.project()
+
+    def part(rows: Tensor) -> Opened:
+        assert loss_of is not None
+        own = [ball.select(rows) for ball in balls]
+        told = start.select(rows)
+        return _open_balls(own, told, generator, searched, loss_of(rows), spherical=spherical, loss_of=None)
+
+    return Opened(variables=variables, look=look, after_update=confine, part=None if loss_of is None else part)
 
 
 def _names(searched: Searched) -> list[str]:

@@ -8,30 +8,58 @@ import torch
 from torch import Tensor
 
 from gifd_ops.quirks import MENDED
-from gifd_ops.searches.descent import descend, learning_rates
-from gifd_ops.searches.search import Loss, StageEnd
+from gifd_ops.searches.descent import Opened, descend, learning_rates
+from gifd_ops.searches.search import Loss, LossOf, StageEnd
+from gifd_ops.searches.stopping import blanked
 from gifd_ops.stages import PixelStage
 from gifd_ops.victims import Victim
 
 
 def search_pixels(
-    seeds: Sequence[int], image_shape: tuple[int, int, int], victim: Victim, loss: Loss, stage: PixelStage
+    seeds: Sequence[int],
+    image_shape: tuple[int, int, int],
+    victim: Victim,
+    loss: Loss,
+    stage: PixelStage,
+    *,
+    patience: int = 0,
+    loss_of: LossOf | None = None,
 ) -> StageEnd:
-    """Adam on normalized pixels, begun at standard normal noise and clamped to the range of pixels at every update."""
+    """Adam on normalized pixels, begun at standard normal noise and clamped to the range of pixels at every update.
+
+    loss_of: the loss of some of the rows; without it no row stops before all do.
+    """
     place = next(victim.parameters())
     drawn = [torch.randn(image_shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     noise = torch.stack(drawn).to(place)
-    pixels = noise.clone().requires_grad_()  # in the victim's units
     low, high = (victim.normalize(torch.full_like(noise[:1], value)) for value in (0.0, 1.0))
 
-    def look() -> tuple[Tensor, Tensor]:
-        images = victim.denormalize(pixels)
-        return loss(images), images
+    def opened(pixels: Tensor, loss: Loss, *, whole: bool) -> Opened:
+        """Pixels in the victim's units."""
 
-    @torch.no_grad()
-    def confine() -> None:
-        pixels.copy_(torch.minimum(torch.maximum(pixels, low), high))
+        def look() -> tuple[Tensor, Tensor]:
+            images = victim.denormalize(pixels)
+            return loss(images), images
 
+        @torch.no_grad()
+        def confine() -> None:
+            pixels.copy_(torch.minimum(torch.maximum(pixels, low), high))
+
+        def part(rows: Tensor) -> Opened:
+            assert loss_of is not None
+            return opened(pixels.detach()[rows].requires_grad_(), loss_of(rows), whole=False)
+
+        can_part = whole and loss_of is not None
+        return Opened(variables=[pixels], look=look, after_update=confine, part=part if can_part else None)
+
+    pixels = noise.clone().requires_grad_()
     rates = learning_rates(stage.lr, stage.steps, stage.decay, MENDED)
-    trace, _ = descend([pixels], look, rates=rates, after_update=confine, signed=stage.signed)
-    return StageEnd(features=None, images=victim.denormalize(pixels.detach()).clamp(0, 1), trace=trace)
+    begin = torch.ones(len(noise), dtype=torch.bool, device=noise.device)
+    found = descend(opened(pixels, loss, whole=True), begin=begin, rates=rates, signed=stage.signed, patience=patience)
+    images = victim.denormalize(pixels.detach()).clamp(0, 1)
+    return StageEnd(
+        features=None,
+        images=blanked(images, keep=found.whole),
+        trace=found.trace,
+        steps_taken=found.steps_taken,
+    )

@@ -30,7 +30,9 @@ def search_in_turns(
         rows = slice(restart, None, restarts)
         own = replace(start.select(rows), noises=noises)
         own = enter_stage(own, generator, stage, quirks)
-        end = search_features(own, generator, objective.select(rows), stage, quirks=quirks)
+        loss = objective.select(rows)
+        patience = objective.config.patience
+        end = search_features(own, generator, loss, stage, quirks=quirks, patience=patience, loss_of=loss.select)
         assert end.features is not None
         noises = end.features.noises
         if isinstance(following, FeatureStage):
@@ -47,9 +49,14 @@ def _interleaved(ends: Sequence[StageEnd], noises: tuple[Tensor, ...]) -> StageE
         return torch.stack(tensors, dim=1).flatten(0, 1) if tensors else None
 
     found = [end.features for end in ends if end.features is not None]
-    latent, images, trace = (
+    latent, images, trace, steps_taken = (
         torch.stack(parts, dim=1).flatten(0, 1)
-        for parts in ([f.latent for f in found], [end.images for end in ends], [end.trace for end in ends])
+        for parts in (
+            [features.latent for features in found],
+            [end.images for end in ends],
+            [end.trace for end in ends],
+            [end.steps_taken for end in ends],
+        )
     )
     return StageEnd(
         features=replace(
@@ -62,6 +69,7 @@ def _interleaved(ends: Sequence[StageEnd], noises: tuple[Tensor, ...]) -> StageE
         ),
         images=images,
         trace=trace,
+        steps_taken=steps_taken,
         feature_radius=together([end.feature_radius for end in ends]),
         latent_radius=together([end.latent_radius for end in ends]),
         noise_radius=together([end.noise_radius for end in ends]),

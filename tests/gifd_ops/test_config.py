@@ -28,6 +28,7 @@ INVALID = [
     (lambda: replace(CONFIG, stages=(STAGE, STAGE)), "forward", "layer 0 after layer 0"),
     (lambda: replace(CONFIG, stages=CONFIG.stages[::-1]), "forward", "layer 0 after layer 2"),
     (lambda: replace(CONFIG, restarts=0), "restarts >= 1", "0"),
+    (lambda: replace(CONFIG, patience=-1), "steps >= 0", "-1"),
     (lambda: replace(CONFIG, tv_weight=-1e-3), "tv_weight must be >= 0", "-0.001"),
     (lambda: replace(CONFIG, l2_weight=-3.0), "l2_weight must be >= 0", "-3.0"),
     (lambda: replace(CONFIG, stages=(replace(STAGE, layer=3),)).check_fits(SHAPE), "layers 0 to 2", "layer 3"),
@@ -77,6 +78,7 @@ def configs(draw: st.DrawFn) -> AttackConfig:
             for layer in layers
         ),
         restarts=draw(st.integers(1, 8)),
+        patience=draw(st.integers(0, 100)),
         tv_weight=draw(st.floats(0, 1)),
         l2_weight=draw(st.floats(0, 1)),
     )

@@ -86,12 +86,13 @@ def results(restart_select: str) -> AttackResult:
                 images=places[..., None, None, None].expand(-1, -1, 3, 2, 2),
                 matching_loss=torch.tensor(scores),
                 loss_trace=torch.tensor(scores)[..., None],
+                steps_taken=torch.ones(3, 3, dtype=torch.int64),
             )
         )
     return AttackResult(
         stages=tuple(stages),
         labels=torch.zeros(3),
-        gradient_evaluations=1,
+        gradient_evaluations=torch.ones(3, dtype=torch.int64),
         restart_select=restart_select,  # type: ignore[arg-type]
     )
 

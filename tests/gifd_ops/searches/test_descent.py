@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gifd_ops.quirks import MENDED, REFERENCE
-from gifd_ops.searches.descent import descend, learning_rates, ramp, tenths
+from gifd_ops.searches.descent import Descent, Opened, descend, learning_rates, ramp, tenths
 
 RATES = (0.5, 0.1, 0.02)
+Look = Callable[[], tuple[Tensor, Tensor]]
 
 
 def start() -> Tensor:
@@ -28,6 +29,14 @@ def bowl(values: Tensor) -> Callable[[], tuple[Tensor, Tensor]]:
 
 def nothing() -> None:
     pass
+
+
+def go(
+    variables: list[Tensor], look: Look, *, after_update: Callable[[], None] = nothing, signed: bool = False
+) -> Descent:
+    """A descent of three rows that stay together."""
+    opened = Opened(variables=variables, look=look, after_update=after_update)
+    return descend(opened, begin=torch.ones(3, dtype=torch.bool), rates=RATES, signed=signed)
 
 
 def adam(begin: Tensor, slopes: Callable[[Tensor], Tensor], rates: tuple[float, ...]) -> list[Tensor]:
@@ -44,7 +53,9 @@ def adam(begin: Tensor, slopes: Callable[[Tensor], Tensor], rates: tuple[float, 
 @pytest.mark.parametrize("signed", [False, True])
 def test_it_is_adam_once_per_rate_on_slopes_or_on_their_signs(signed: bool) -> None:
     values = start()
-    trace, images = descend([values], bowl(values), rates=RATES, after_update=nothing, signed=signed)
+    found = go([values], bowl(values), signed=signed)
+    trace, images = found.trace, found.images
+    assert images is not None
     slopes = (lambda x: (2 * x).sign()) if signed else (lambda x: 2 * x)
     expected = adam(start().detach(), slopes, RATES)
     torch.testing.assert_close(values.detach(), expected[-1], rtol=1e-12, atol=1e-12)
@@ -61,7 +72,7 @@ def test_signs_take_no_notice_of_how_steep_the_loss_is() -> None:
         for steepness in (1.0, 1e-9):
             values = start()
             look = lambda v=values, s=steepness: (s * v.square().sum(dim=1), v[:, :, None, None])
-            descend([values], look, rates=RATES, after_update=nothing, signed=signed)
+            go([values], look, signed=signed)
             ends[signed, steepness] = values.detach()
     assert torch.equal(ends[True, 1.0], ends[True, 1e-9])
     assert not torch.allclose(ends[False, 1.0], ends[False, 1e-9], rtol=1e-2)  # Adam's epsilon is no longer small
@@ -75,7 +86,7 @@ def test_what_follows_an_update_is_done_every_time_and_seen_by_the_next_look() -
         seen.append(values.clone())
         values.mul_(0.5)
 
-    trace, _ = descend([values], bowl(values), rates=RATES, after_update=halve, signed=False)
+    trace = go([values], bowl(values), after_update=halve).trace
     assert len(seen) == len(RATES)
     for looked, left in zip(trace.T[1:], seen, strict=False):
         torch.testing.assert_close(looked, (0.5 * left).square().sum(dim=1))
@@ -84,7 +95,7 @@ def test_what_follows_an_update_is_done_every_time_and_seen_by_the_next_look() -
 
 def test_a_variable_that_the_loss_does_not_read_stays_where_it_is() -> None:
     values, idle = start(), start()
-    descend([idle, values], bowl(values), rates=RATES, after_update=nothing, signed=True)
+    go([idle, values], bowl(values), signed=True)
     assert torch.equal(idle, start())
     assert not torch.equal(values, start())
 
@@ -93,8 +104,7 @@ def test_a_row_that_is_not_a_number_leaves_the_others_alone() -> None:
     whole, broken = start(), start()
     with torch.no_grad():
         broken[1, 0] = math.nan
-    trace, _ = descend([whole], bowl(whole), rates=RATES, after_update=nothing, signed=False)
-    beside, _ = descend([broken], bowl(broken), rates=RATES, after_update=nothing, signed=False)
+    trace, beside = go([whole], bowl(whole)).trace, go([broken], bowl(broken)).trace
     assert torch.equal(whole[[0, 2]], broken[[0, 2]])
     assert torch.equal(trace[[0, 2]], beside[[0, 2]])
     assert bool(beside[1].isnan().all())

@@ -205,18 +205,30 @@ def test_what_is_not_a_number_is_never_kept_and_counts_as_the_worst(full: bool) 
 
 @pytest.mark.parametrize("worst", [math.nan, math.inf])
 @pytest.mark.parametrize("full", [False, True])
-def test_a_row_that_is_never_a_number_ends_at_the_middle_of_the_prior(full: bool, worst: float) -> None:
-    def broken(images: Tensor) -> Tensor:
-        losses = to_goals(images)
-        return torch.stack([losses[0], torch.full_like(losses[1], worst), losses[2]])
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_row_that_is_never_a_number_ends_as_none_and_leaves_the_others_alone(
+    apart: bool, full: bool, worst: float
+) -> None:
+    shown, everyone = [], torch.arange(3)
 
-    stage = replace(STAGE, full_covariance=full)
-    end, whole = evolve(broken, stage), evolve(to_goals, stage)
+    def broken(images: Tensor, rows: Tensor = everyone) -> Tensor:
+        shown.append(len(images))
+        losses = (images - (rows.view(-1, 1, 1, 1) + 0.5)).square().mean(dim=(1, 2, 3))
+        return torch.where(rows == 1, worst, losses)
+
+    loss_of = (lambda rows: lambda images: broken(images, rows)) if apart else None
+    stage, mirror = replace(STAGE, full_covariance=full), Mirror()
+    start = mirror.start(SEEDS)
+    end = search_evolution(start, mirror, broken, stage, seeds=SEEDS, loss_of=loss_of)  # type: ignore[arg-type]
+    whole = evolve(to_goals, stage)
     assert end.features is not None
-    assert bool((end.features.latent[1] == 0).all())
-    assert bool(end.images.isfinite().all())
+    assert bool(end.features.latent[1].isnan().all())
+    assert bool(end.images[1].isnan().all())
     assert torch.equal(end.trace[[0, 2]], whole.trace[[0, 2]])
     assert torch.equal(end.images[[0, 2]], whole.images[[0, 2]])
+    first, later = STAGE.population, STAGE.steps - STAGE.population
+    assert shown == ([3] * first + [2] * later if apart else [3] * STAGE.steps)
+    assert end.steps_taken.tolist() == ([30, first, 30] if apart else [30, 30, 30])
 
 
 @pytest.mark.parametrize("weight", [0.1, 30.0])

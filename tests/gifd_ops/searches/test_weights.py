@@ -132,9 +132,9 @@ def test_weights_follow_features_of_a_later_layer_where_they_ended(
 ) -> None:
     starts = []
 
-    def watched(start: Features, *rest: Any) -> StageEnd:
+    def watched(start: Features, *rest: Any, **options: Any) -> StageEnd:
         starts.append(start)
-        return search_weights(start, *rest)
+        return search_weights(start, *rest, **options)
 
     monkeypatch.setattr(gifd_ops.attack, "search_weights", watched)
     stages = (LATENT, replace(LATENT, layer=layer), STAGE)
