@@ -52,11 +52,12 @@ class LayerRows(ABC):
 
     def slopes(self, own: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
         """After `products`, once: slopes, in `leaving` and `entering`, of <G, own G + other S>; the factors [rows]."""
-        for gradient, shared in zip(self.formed, self.shared, strict=True):
+        formed, self.formed = self.formed, []  # they are as large as the layer's weights: held no longer than needed
+        for gradient, shared in zip(formed, self.shared, strict=True):
             gradient.mul_(_broadcast(own, gradient))
             grouped = by_target(gradient, len(shared))
             grouped.addcmul_(shared[:, None], _broadcast(other.view(grouped.shape[:2]), grouped))
-        return self.pull_back(self.formed)
+        return self.pull_back(formed)
 
 
 class LinearRows(LayerRows):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -24,10 +25,11 @@ from study.plan import StudyPlan, split_of
 
 
 class Bench:
-    """Everything that the trials of a study share, made when it is first asked for."""
+    """Everything that the trials of a study share, made when it is first asked for, on the worker's device."""
 
     def __init__(self, plan: StudyPlan, *, pictures_folder: Path | None) -> None:
         self.plan, self.pictures_folder = plan, pictures_folder
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._blocks_of = cache(self._draw_blocks)  # by split: a control attacks the images of the test
         self._victim_of = cache(self._build_victim)
         self._portraits = cache(self._draw_gallery)
@@ -40,12 +42,18 @@ class Bench:
     @cached_property
     def _trained(self) -> StyleGan2Generator:
         task = self.plan.task_info
-        return load_generator(task.checkpoint, size_px=task.size_px)
+        return self._placed(load_generator(task.checkpoint, size_px=task.size_px))
 
     @cached_property
     def _untrained(self) -> StyleGan2Generator:
         task, seed = self.plan.task_info, derive_seed(self.plan.seed, "untrained generator")
-        return untrained_generator(task.checkpoint, size_px=task.size_px, seed=seed)
+        return self._placed(untrained_generator(task.checkpoint, size_px=task.size_px, seed=seed))
+
+    def _placed(self, generator: StyleGan2Generator) -> StyleGan2Generator:
+        """The generator on this device: made anew there, for it keeps tensors beside its network's."""
+        if self.device.type == "cpu":
+            return generator
+        return StyleGan2Generator(generator.network.to(self.device), size_px=self.plan.task_info.size_px)
 
     @cached_property
     def lpips(self) -> dict[str, Lpips]:
@@ -55,14 +63,14 @@ class Bench:
             path = find_backbone(net)
             if path is not None and self.plan.task_info.size_px >= BACKBONES[net].smallest_px:
                 check_backbone(path, net)
-                found[column] = load_lpips(net, path)
+                found[column] = load_lpips(net, path).to(self.device)
         return found
 
     def observation(self, phase: str, block: int) -> Observation:
         """What the attacker sees of a block, under the phase's control."""
         targets, control = self.blocks(phase)[block], self.plan.control_of(phase)
         images = self._others(targets) if control == "other_image" else truth_of(targets)
-        labels = torch.tensor([target.label for target in targets])
+        labels = torch.tensor([target.label for target in targets], device=self.device)
         victim = self.victim(phase, block)
         observation = observe(victim, images, labels, grant_labels=self.plan.labels == "given")
         if control == "noise_gradient":
@@ -78,7 +86,8 @@ class Bench:
         return self._victim_of(split_of(phase), block)
 
     def _draw_blocks(self, split: str) -> list[list[Target]]:
-        return into_blocks(self._targets(split), per_domain=self.plan.block_targets_per_domain)
+        targets = [replace(target, image=target.image.to(self.device)) for target in self._targets(split)]
+        return into_blocks(targets, per_domain=self.plan.block_targets_per_domain)
 
     def _build_victim(self, split: str, block: int) -> Victim:
         task = self.plan.task_info
@@ -89,7 +98,7 @@ class Bench:
             size_px=task.size_px,
             pixel_mean=task.pixel_mean,
             pixel_std=task.pixel_std,
-        )
+        ).to(self.device)
 
     def _targets(self, split: str) -> list[Target]:
         plan, task = self.plan, self.plan.task_info
@@ -114,8 +123,10 @@ class Bench:
         """For each target another image of its domain, of its class where there is one."""
         size_px = self.plan.task_info.size_px
         if self.plan.pictures is None:
-            return private.portrait_others(targets, size_px=size_px)
-        return private.picture_others(self._pictures, self.plan.pictures, targets, size_px=size_px)
+            others = private.portrait_others(targets, size_px=size_px)
+        else:
+            others = private.picture_others(self._pictures, self.plan.pictures, targets, size_px=size_px)
+        return others.to(self.device)
 
     def gallery_of(self, target: Target) -> Tensor:
         """Images among which a target is looked for, itself left out: [n, 3, h, w]; none where there are no others."""
@@ -123,12 +134,14 @@ class Bench:
         if plan.pictures is None:
             return self._portraits(target.domain)
         count = plan.gallery - 1
-        return private.picture_gallery(self._pictures, plan.pictures, target, count=count, size_px=size_px)
+        gallery = private.picture_gallery(self._pictures, plan.pictures, target, count=count, size_px=size_px)
+        return gallery.to(self.device)
 
     def _draw_gallery(self, domain: str) -> Tensor:
         """The portraits of a domain's gallery."""
-        plan = self.plan
-        return private.portrait_gallery(domain, count=plan.gallery - 1, seed=plan.seed, size_px=plan.task_info.size_px)
+        plan, size_px = self.plan, self.plan.task_info.size_px
+        gallery = private.portrait_gallery(domain, count=plan.gallery - 1, seed=plan.seed, size_px=size_px)
+        return gallery.to(self.device)
 
     @cached_property
     def _pictures(self) -> dict[Path, Picture]:

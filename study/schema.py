@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _IDENTITY = [
     pa.field("phase", pa.string(), nullable=False),  # search | test | test_CONTROL
@@ -41,7 +41,7 @@ RECONSTRUCTIONS = pa.schema(
         *_IDENTITY,
         pa.field("method", pa.string(), nullable=False),  # gifd | latent | gias | ggl | ig | gi
         pa.field("control", pa.string(), nullable=False),  # none | noise_gradient | other_image | untrained_generator
-        pa.field("origin", pa.string(), nullable=False),  # published | search | user
+        pa.field("origin", pa.string(), nullable=False),  # published | search | random | user | warm_start
         pa.field("label", pa.int32(), nullable=False),
         pa.field("label_inferred", pa.int32()),
         pa.field("seed", pa.int64(), nullable=False),
@@ -50,7 +50,7 @@ RECONSTRUCTIONS = pa.schema(
         *_IDENTIFICATION,
         pa.field("chosen_stage", pa.int32()),  # by matching loss: what the attacker keeps
         pa.field("oracle_stage", pa.int32()),  # by PSNR: what was best
-        pa.field("gradient_evaluations", pa.int32(), nullable=False),
+        pa.field("gradient_evaluations", pa.int32(), nullable=False),  # really spent, over all restarts and stages
         pa.field("seconds", pa.float64(), nullable=False),
         pa.field("outcome", pa.string(), nullable=False),  # ok | diverged | out_of_memory | error | stopped
         pa.field("message", pa.string()),
@@ -63,7 +63,8 @@ STAGES = pa.schema(
         pa.field("stage", pa.int32(), nullable=False),
         pa.field("kind", pa.string(), nullable=False),  # features | weights | evolution | pixels
         pa.field("layer", pa.int32()),  # null where no layer is entered (weights, pixels)
-        pa.field("steps", pa.int32(), nullable=False),
+        pa.field("steps", pa.int32(), nullable=False),  # as told
+        pa.field("steps_taken", pa.int32()),  # fewer where the restart diverged or ran out of patience
         pa.field("lr", pa.float64()),  # null for evolution
         pa.field("feature_radius", pa.float64()),  # l1 radius as used (absolute), null without a ball
         pa.field("latent_radius", pa.float64()),

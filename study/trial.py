@@ -10,28 +10,46 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gifd_ops.attack import AttackResult, run_attack
+from gifd_ops.attack import AttackResult, OutOfMemoryError, run_attack
 from gifd_ops.stages import Stage
+from gifd_ops.targets import Target
 from study.bench import Bench, truth_of
 from study.job import Job
 from study.ledger import Ledger
 from study.plan import split_of
 from study.scores import all_scores, simple_scores
 
+Tables = dict[str, list[dict[str, Any]]]
 
-def run_block(bench: Bench, job: Job, block: int, ledger: Ledger) -> None:
-    """Attack a block's targets and commit what came of it. A block that is committed already is left as it is."""
+
+def run_block(bench: Bench, job: Job, block: int, ledger: Ledger, *, max_rows: int | None = None) -> None:
+    """Attack a block's targets and commit what came of it. A block that is committed already is left as it is.
+
+    max_rows: fuse no more than these. A target that does not fit into memory alone is an outcome like any other.
+    """
     if ledger.has_block(job.phase, job.trial, block):
         return
     config = bench.plan.configure(job.params, origin=job.origin)
     targets = bench.blocks(job.phase)[block]
+    seeds = [target.seed for target in targets]
     victim, generator = bench.victim(job.phase, block), bench.generator(job.phase)
     observation = bench.observation(job.phase, block)
     begin = time.perf_counter()
-    result = run_attack(observation, generator, victim, config, seeds=[target.seed for target in targets])
-    seconds = (time.perf_counter() - begin) / len(targets)
+    try:
+        result = run_attack(observation, generator, victim, config, seeds=seeds, max_rows=max_rows)
+    except OutOfMemoryError as error:
+        tables = _failed_tables(bench, job, block, str(error), (time.perf_counter() - begin) / len(targets))
+    else:
+        tables = _tables(bench, job, block, result, (time.perf_counter() - begin) / len(targets))
     record_targets(bench, job.phase, ledger)
-    ledger.write_block(job.phase, job.trial, block, _tables(bench, job, block, result, seconds))
+    ledger.write_block(job.phase, job.trial, block, tables)
+
+
+def record_too_large(bench: Bench, job: Job, block: int, ledger: Ledger, *, message: str) -> None:
+    """Commit a block that is not run again, because it took its worker's memory again and again."""
+    if not ledger.has_block(job.phase, job.trial, block):
+        record_targets(bench, job.phase, ledger)
+        ledger.write_block(job.phase, job.trial, block, _failed_tables(bench, job, block, message, 0.0))
 
 
 def record_targets(bench: Bench, phase: str, ledger: Ledger) -> None:
@@ -54,41 +72,27 @@ def record_targets(bench: Bench, phase: str, ledger: Ledger) -> None:
     ledger.write_targets(split, rows)
 
 
-def _tables(
-    bench: Bench, job: Job, block: int, result: AttackResult, seconds: float
-) -> dict[str, list[dict[str, Any]]]:
+def _tables(bench: Bench, job: Job, block: int, result: AttackResult, seconds: float) -> Tables:
     targets, victim = bench.blocks(job.phase)[block], bench.victim(job.phase, block)
     best, truth = result.best, truth_of(targets)
     chosen = all_scores(best, targets, bench, victim)
     by_stage = [result.best_of_stage(index) for index in range(len(result.stages))]
     scores_by_stage = [simple_scores(reconstruction, truth) for reconstruction in by_stage]
-    tables: dict[str, list[dict[str, Any]]] = {"images": [], "stages": [], "reconstructions": []}
+    tables: Tables = {"images": [], "stages": [], "reconstructions": []}
     for row, target in enumerate(targets):
-        identity = {
-            "phase": job.phase,
-            "trial": job.trial,
-            "block": block,
-            "attempt": job.attempt,
-            "target_id": target.target_id,
-            "domain": target.domain,
-            "split": target.split,
-        }
+        identity = _identity(job, block, target)
         ok = chosen[row] is not None
         stages = [scores[row] for scores in scores_by_stage]
         finite = [(scores["psnr_db"], index) for index, scores in enumerate(stages) if scores is not None]
         tables["reconstructions"].append(
             identity
+            | _conditions(bench, job, target)
             | (chosen[row] or {})
             | {
-                "method": bench.plan.method,
-                "control": bench.plan.control_of(job.phase),
-                "origin": job.origin,
-                "label": target.label,
                 "label_inferred": int(result.labels[row]),
-                "seed": target.seed,
                 "chosen_stage": int(best.stage[row]) if ok else None,
                 "oracle_stage": max(finite)[1] if finite else None,
-                "gradient_evaluations": result.gradient_evaluations,
+                "gradient_evaluations": int(result.gradient_evaluations[row]),
                 "seconds": seconds,
                 "outcome": "ok" if ok else "diverged",
                 "message": None if ok else "no restart of any stage ended with a finite matching loss",
@@ -105,6 +109,7 @@ def _tables(
                     "kind": stage.kind,
                     "layer": stage.layer,
                     "steps": stage.steps,
+                    "steps_taken": int(stage_result.steps_taken[row, restart]),
                     "lr": stage.lr,
                     "feature_radius": _entry(stage_result.feature_radius, row, restart),
                     "latent_radius": _entry(stage_result.latent_radius, row, restart),
@@ -117,6 +122,40 @@ def _tables(
     return tables
 
 
+def _failed_tables(bench: Bench, job: Job, block: int, message: str, seconds: float) -> Tables:
+    """What is said of a block of which not even one target fits into memory."""
+    rows = [
+        _identity(job, block, target)
+        | _conditions(bench, job, target)
+        | {"gradient_evaluations": 0, "seconds": seconds, "outcome": "out_of_memory", "message": message}
+        for target in bench.blocks(job.phase)[block]
+    ]
+    return {"images": [], "stages": [], "reconstructions": rows}
+
+
+def _identity(job: Job, block: int, target: Target) -> dict[str, Any]:
+    return {
+        "phase": job.phase,
+        "trial": job.trial,
+        "block": block,
+        "attempt": job.attempt,
+        "target_id": target.target_id,
+        "domain": target.domain,
+        "split": target.split,
+    }
+
+
+def _conditions(bench: Bench, job: Job, target: Target) -> dict[str, Any]:
+    """Under what a target is attacked."""
+    return {
+        "method": bench.plan.method,
+        "control": bench.plan.control_of(job.phase),
+        "origin": job.origin,
+        "label": target.label,
+        "seed": target.seed,
+    }
+
+
 def _entry(values: Tensor | None, row: int, restart: int) -> float | None:
     if values is None:
         return None
@@ -126,7 +165,7 @@ def _entry(values: Tensor | None, row: int, restart: int) -> float | None:
 
 def to_png(image: Tensor) -> bytes:
     """An image [3, h, w] in [0, 1] as 8-bit PNG."""
-    pixels = (image.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+    pixels = (image.permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy()
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")
     return buffer.getvalue()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -10,7 +11,11 @@ import torch
 from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
 
+from gifd_ops.generators.loading import load_generator
+from gifd_ops.generators.protocol import Features
+from gifd_ops.generators.stylegan2 import StyleGan2Generator
 from gifd_ops.metrics import psnr_db
+from gifd_ops.tasks import PORTRAITS
 from study.bench import Bench
 from study.job import Job
 from study.ledger import Ledger
@@ -86,6 +91,66 @@ def test_rows_that_diverge_have_nulls_and_an_outcome(bench: Bench, ledger: Ledge
     assert rows[nulls].isna().all(axis=None)
     assert rows.message.str.contains("finite matching loss").all()
     assert len(read(ledger, "images")) == 0
+
+
+def test_the_ledger_says_what_was_really_spent(plan: StudyPlan, bench: Bench, tmp_path: Path) -> None:
+    """All is spent by rows that run to their end, one look each by rows that diverge, less by impatient ones."""
+    spent = {}
+    broken = Bench(plan, pictures_folder=None)
+    for parameter in broken.victim("search", 0).parameters():
+        parameter.fill_(float("nan"))
+    impatient = Bench(replace(plan, patience=2), pictures_folder=None)
+    for name, worker in (("whole", bench), ("diverged", broken), ("impatient", impatient)):
+        ledger = Ledger(tmp_path / name)
+        ledger.create()
+        run_block(worker, PUBLISHED, 0, ledger)
+        rows, stages = read(ledger, "reconstructions"), read(ledger, "stages")
+        assert (stages.steps_taken <= stages.steps).all()
+        spent[name] = rows.gradient_evaluations.tolist(), stages.groupby("target_id").steps_taken.sum().tolist()
+    budget, updates = plan.budget, plan.budget - 4  # a stage's last evaluation scores its image
+    assert spent["whole"] == ([budget] * 2, [updates] * 2)
+    assert spent["diverged"] == ([1] * 2, [1] * 2)
+    evaluations, steps = spent["impatient"]
+    assert [one - more for one, more in zip(sorted(evaluations), sorted(steps), strict=True)] == [4, 4]
+    assert max(steps) < updates
+
+
+class Refused:
+    """A generator for which there is never enough memory."""
+
+    def __init__(self, generator: StyleGan2Generator) -> None:
+        self.generator = generator
+
+    def render(self, features: Features) -> torch.Tensor:
+        return torch.empty(2**50, dtype=torch.uint8)  # the allocator itself says no
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.generator, name)
+
+
+def test_a_target_that_does_not_fit_into_memory_is_an_outcome(bench: Bench, ledger: Ledger) -> None:
+    bench.generator = lambda phase: Refused(load_generator(PORTRAITS.checkpoint, size_px=32))  # type: ignore[assignment]
+    run_block(bench, PUBLISHED, 0, ledger)
+    rows = read(ledger, "reconstructions")
+    assert list(rows.outcome) == ["out_of_memory"] * 2
+    assert rows[["psnr_db", "matching_loss", "chosen_stage", "label_inferred"]].isna().all(axis=None)
+    assert rows.message.str.contains("GiB free.*lower restarts", regex=True).all()
+    assert set(rows.gradient_evaluations) == {0}
+    assert len(read(ledger, "images")) == len(read(ledger, "stages")) == 0
+    assert ledger.has_block("search", 0, 0), "it is done, and not tried for ever"
+
+
+def test_few_rows_at_a_time_give_the_same_rows(bench: Bench, tmp_path: Path) -> None:
+    """To rounding, which single precision makes large in a few stages: the first one is compared."""
+    rows, first = [], []
+    for max_rows in (None, 1):
+        ledger = Ledger(tmp_path / str(max_rows))
+        ledger.create()
+        run_block(bench, PUBLISHED, 0, ledger, max_rows=max_rows)
+        rows.append(read(ledger, "reconstructions")[["target_id", "label_inferred", "gradient_evaluations", "outcome"]])
+        first.append(read(ledger, "stages").query("stage == 0").reset_index(drop=True))
+    pd.testing.assert_frame_equal(*rows)
+    pd.testing.assert_frame_equal(*first, rtol=1e-3)
 
 
 def test_splits_share_neither_images_nor_victims(bench: Bench) -> None:
