@@ -14,9 +14,11 @@ from study.plan import METRICS
 LPIPS_NETWORKS = {"lpips": "alex", "lpips_vgg": "vgg"}  # by metric
 
 
-def check_metric(name: str) -> None:
+def check_metric(name: str, *, gallery: int) -> None:
     """Raise ValueError if a metric is not known, or cannot be computed here."""
     check_name("metric", name, METRICS)
+    if name == "identified" and gallery < 2:
+        raise ValueError(f"--metric identified needs a --gallery of 2 images or more, got {gallery}")
     net = LPIPS_NETWORKS.get(name)
     if net is not None and find_backbone(net) is None:
         raise ValueError(

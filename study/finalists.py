@@ -1,4 +1,4 @@
-"""Who is run on the test targets: the published recipe, the best by oracle, the best by observable."""
+"""Who is run on the test targets: the published recipe, the best by oracle and by observable, the front's ends."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from study.both import BothSearches
 from study.job import Job
 from study.ledger import Ledger
 from study.search import Search
 
 
-def choose_finalists(search: Search, results: Path) -> dict[str, int]:
+def choose_finalists(search: Search | BothSearches, results: Path) -> dict[str, int]:
     """Trial numbers by the criterion that chose them, also written to `finalists.json`.
 
     oracle: largest improvement, measured with the private images. observable: least matching loss, as an attacker
-    would choose.
+    would choose. front_METRIC: where several metrics steer, the trial of the Pareto front that is best in another one
+    than the first. A trial that was stopped or diverged is none of them.
     """
-    chosen = {"published": 0, "oracle": search.best(), "observable": search.best_observable()}
+    chosen = {"published": 0, "oracle": search.best_oracle(), "observable": search.best_observable()}
+    for place, metric in enumerate(search.metrics[1:], start=1):
+        chosen[f"front_{metric}"] = search.front.end(place)
     finalists = {criterion: number for criterion, number in chosen.items() if number is not None}
     partial = results / ".finalists.json.partial"
     partial.write_text(json.dumps(finalists) + "\n")
@@ -26,7 +30,9 @@ def choose_finalists(search: Search, results: Path) -> dict[str, int]:
     return finalists
 
 
-def final_jobs(search: Search, finalists: dict[str, int], ledger: Ledger, phases: Sequence[str]) -> list[Job]:
+def final_jobs(
+    search: Search | BothSearches, finalists: dict[str, int], ledger: Ledger, phases: Sequence[str]
+) -> list[Job]:
     """The runs on test targets, the finalists in every phase, that the ledger still lacks."""
     return [
         Job(phase=phase, trial=number, attempt=1, **search.job_of(number))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from study.plan import StudyPlan
+
+WORST_FIRST = ("out_of_memory", "error", "diverged")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,12 @@ class Job:
     @classmethod
     def from_json(cls, text: str) -> Job:
         return cls(**json.loads(text))
+
+
+def outcome_of(rows: Iterable[Mapping[str, Any]]) -> str:
+    """What became of a trial with these rows: the worst that became of any, ok if nothing happened to them."""
+    outcomes = {row["outcome"] for row in rows}
+    return next((worst for worst in WORST_FIRST if worst in outcomes), "ok")
 
 
 def trial_row(plan: StudyPlan, job: Job, *, outcome: str | None, message: str | None = None) -> dict[str, Any]:

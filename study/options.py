@@ -15,9 +15,13 @@ from search_spaces.registry import METHODS, SPACES, get_space
 from study.checks import check_address, check_checkpoint, check_metric, check_networks
 from study.choices import check_name
 from study.conditions import CONTROLS, LABELS, read_controls
+from study.event_files import check_tensorboard
+from study.objectives import check_objective
 from study.parser import build_parser
-from study.plan import StudyPlan
+from study.plan import OBJECTIVES, RACING, SAMPLERS, Points, StudyPlan
 from study.schema import TABLES
+from study.versions import check_version
+from study.warm_start import earlier_study, kept_points, read_point, warm_points
 
 MOST_TARGETS = 256
 MOST_GALLERY = 10_000
@@ -34,6 +38,9 @@ class Launch:
     address: str | None
     pictures_folder: Path | None
     controls: tuple[str, ...]  # under which the finalists are run on the test targets as well
+    block_timeout: float | None  # seconds; None: by what blocks take
+    notes: tuple[str, ...]  # what a person should know before it starts
+    tensorboard: bool  # whether event files are written
     dry_run: bool
 
 
@@ -45,9 +52,15 @@ def read_options(arguments: list[str] | None) -> Launch:
     space = get_space(options.space, options.method)
     task = TASKS[check_name("task", options.task, TASKS)]
     check_name("victim", options.victim, task.victims)
-    check_metric(options.metric)
+    metrics = [name.strip() for name in options.metric.split(",")]
+    for name in metrics:
+        check_metric(name, gallery=options.gallery)
+    check_objective(check_name("objective", options.objective, OBJECTIVES), metrics)
+    check_name("sampler", options.sampler, SAMPLERS)
     if not options.dry_run:
         check_networks()
+    if options.tensorboard:
+        check_tensorboard()
     check_name("control", options.control, CONTROLS)
     check_name("way of labels", options.labels, LABELS)
     controls = read_controls(options.controls)
@@ -57,6 +70,11 @@ def read_options(arguments: list[str] | None) -> Launch:
             "--controls as well; leave one of them out"
         )
     _check_counts(options)
+    _check_racing(options)
+    if not 0 <= options.random_share <= 1:
+        raise ValueError(f"--random-share must be 0 to 1, got {options.random_share}")
+    if options.objective == "both" and options.trials < 2:
+        raise ValueError(f"--objective both needs --trials of 2 or more, got {options.trials}: the searches take turns")
     space.published(task.generator_shape, budget=options.budget)  # raises if the budget is too small
     ranges = space.ranges(task.generator_shape, budget=options.budget)
     fixed = _read_fixed(options.set, ranges)
@@ -71,9 +89,16 @@ def read_options(arguments: list[str] | None) -> Launch:
         labels=options.labels,
         quirks=_read_quirks(options.compat, options.quirk),
         matched_layers=_read_layers(options.match_layers, num_layers=VICTIM_LAYERS[options.victim]),
+        patience=options.patience,
         gallery=options.gallery,
         authors_ranges=options.authors_ranges,
-        metric=options.metric,
+        metric=metrics[0],
+        other_metrics=tuple(metrics[1:]),
+        objective=options.objective,
+        sampler=options.sampler,
+        random_share=options.random_share,
+        points=(),
+        warm_start=None,
         budget=options.budget,
         seed=options.seed,
         domains=_read_domains(options.domains, space.domains, task, user=pictures is not None),
@@ -84,10 +109,16 @@ def read_options(arguments: list[str] | None) -> Launch:
         checkpoint_sha256=check_checkpoint(task),
         keep_targets=options.keep_targets or pictures is None,
         pictures=pictures,
+        racing=check_name("racing", options.racing, RACING),
+        racing_error=options.racing_error,
     )
     results: Path = options.results or Path("results") / _results_name(plan)
     if results.exists() and not results.is_dir():
         raise ValueError(f"--results needs a folder; {results} is a file")
+    if (results / "plan.json").exists():
+        check_version(results)
+    points, warm_start, notes = _read_points(options, plan, results)
+    plan = replace(plan, points=points, warm_start=warm_start)
     plan.check_continues(results)
     if options.address and not options.dry_run:
         check_address(options.address)
@@ -101,8 +132,24 @@ def read_options(arguments: list[str] | None) -> Launch:
         address=options.address or None,
         pictures_folder=folder,
         controls=controls,
+        block_timeout=options.block_timeout,
+        notes=notes,
+        tensorboard=options.tensorboard,
         dry_run=options.dry_run,
     )
+
+
+def _read_points(
+    options: argparse.Namespace, plan: StudyPlan, results: Path
+) -> tuple[Points, str | None, tuple[str, ...]]:
+    """The points to try first, what names the earlier study that some are from, and what is to be said of them."""
+    own = tuple(("user", tuple(sorted(read_point(path, plan).items()))) for path in options.point)
+    if options.warm_start is None:
+        return own, None, ()
+    warm_start = earlier_study(options.warm_start)
+    kept = kept_points(results, warm_start)  # a study that goes on keeps to them: the earlier one may have grown
+    points, notes = (kept, ()) if kept is not None else warm_points(options.warm_start, plan)
+    return own + points, warm_start, notes
 
 
 def _results_name(plan: StudyPlan) -> str:
@@ -146,6 +193,7 @@ def _check_counts(options: argparse.Namespace) -> None:
         ("seed", 0, None),
         ("targets_per_domain", 1, MOST_TARGETS),
         ("test_targets_per_domain", 1, MOST_TARGETS),
+        ("patience", 0, None),
         ("gallery", 0, MOST_GALLERY),
         ("max_concurrent", 1, None),
     ):
@@ -153,6 +201,18 @@ def _check_counts(options: argparse.Namespace) -> None:
         if value is not None and (value < least or (most is not None and value > most)):
             allowed = f"{least} or more" if most is None else f"{least} to {most}"
             raise ValueError(f"--{name.replace('_', '-')} must be {allowed}, got {value}")
+
+
+def _check_racing(options: argparse.Namespace) -> None:
+    if not 0 < options.racing_error <= 0.5:
+        raise ValueError(f"--racing-error must be above 0 and at most 0.5, got {options.racing_error}")
+    if options.racing != "off" and (options.objective == "both" or "," in options.metric):
+        raise ValueError(
+            f"--racing {options.racing} needs one objective and one metric to say which trials cannot win, got "
+            f"--objective {options.objective} --metric {options.metric}; leave out --racing, or choose one of each"
+        )
+    if options.block_timeout is not None and options.block_timeout < 1:
+        raise ValueError(f"--block-timeout must be 1 second or more, got {options.block_timeout}")
 
 
 def _read_domains(asked: str | None, of_space: tuple[str, ...] | None, task: Task, *, user: bool) -> tuple[str, ...]:

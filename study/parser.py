@@ -11,7 +11,7 @@ from gifd_ops.quirks import CHOICES, COMPAT
 from gifd_ops.tasks import TASKS
 from search_spaces.registry import METHODS, SPACES
 from study.conditions import CONTROLS, LABELS
-from study.plan import METRICS
+from study.plan import METRICS, RACING, SAMPLERS
 
 DESCRIPTION = """\
 Search the settings with which a gradient inversion attack (GIFD) leaks most, and measure what it found on images that
@@ -60,10 +60,37 @@ def build_parser() -> argparse.ArgumentParser:
         "--quirk", action="append", default=[], metavar="NAME=VALUE", help=f"one of these alone: {', '.join(CHOICES)}"
     )
     how.add_argument("--match-layers", metavar="FIRST:END", help="match these layers of the victim only (all)")
+    how.add_argument(
+        "--patience", type=int, default=0, metavar="N", help="end a stage after N steps without progress (0: never)"
+    )
 
     search = parser.add_argument_group("what to search")
     search.add_argument("--space", required=True, help=f"what the attacker may choose: {', '.join(SPACES)}")
-    search.add_argument("--metric", default="psnr_db", help=f"what steers: {', '.join(METRICS)} (%(default)s)")
+    search.add_argument(
+        "--metric",
+        default="psnr_db",
+        metavar="NAME[,NAME...]",
+        help=f"what counts, several for a Pareto front: {', '.join(METRICS)} (%(default)s)",
+    )
+    search.add_argument(
+        "--objective",
+        default="oracle",
+        help="who tunes: oracle (by private images), observable (an attacker: by matching loss), both (%(default)s)",
+    )
+    search.add_argument("--sampler", default="auto", help=f"who chooses: {', '.join(SAMPLERS)} (%(default)s)")
+    search.add_argument(
+        "--random-share",
+        type=float,
+        default=0.2,
+        metavar="SHARE",
+        help="of the trials after the beginning, drawn without looking at results (%(default)s)",
+    )
+    search.add_argument(
+        "--point", type=Path, action="append", default=[], metavar="FILE.toml", help="try these settings (repeatable)"
+    )
+    search.add_argument(
+        "--warm-start", type=_folder, metavar="RESULTS", help="try the best settings of an earlier study too"
+    )
     search.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="freeze a parameter of the space (repeatable)"
     )
@@ -73,6 +100,15 @@ def build_parser() -> argparse.ArgumentParser:
     long.add_argument("--trials", type=int, default=32, help="configs to try, the published recipe first (%(default)s)")
     long.add_argument(
         "--budget", type=int, default=120, help="gradient evaluations per target, equal for all configs (%(default)s)"
+    )
+
+    long.add_argument("--racing", default="off", help=f"stop trials that cannot win: {', '.join(RACING)} (%(default)s)")
+    long.add_argument(
+        "--racing-error",
+        type=float,
+        default=0.10,
+        metavar="P",
+        help="chance, over all looks, that racing stops a config as good as the best (%(default)s)",
     )
 
     measure = parser.add_argument_group("what to measure")
@@ -94,10 +130,22 @@ def build_parser() -> argparse.ArgumentParser:
     where.add_argument("--address", default=os.environ.get("RAY_ADDRESS"), help="Ray cluster (RAY_ADDRESS, else local)")
     where.add_argument("--max-concurrent", type=int, metavar="N", help="trials at once (default: one per CPU)")
 
+    where.add_argument(
+        "--block-timeout",
+        type=float,
+        metavar="SECONDS",
+        help="take a worker for hanging after this long in one block (20 times the median)",
+    )
+
     results = parser.add_argument_group("results")
     results.add_argument("--results", type=_folder, metavar="FOLDER", help="where they go (results/SPACE[-METHOD])")
     results.add_argument("--keep-targets", action="store_true", help="keep your own pictures in the results as well")
-    results.add_argument("--dry-run", action="store_true", help="print the plan and three sampled configs, then stop")
+    results.add_argument(
+        "--tensorboard", action="store_true", help="write event files for TensorBoard to RESULTS/tensorboard too"
+    )
+    results.add_argument(
+        "--dry-run", action="store_true", help="print the plan, three sampled configs and what they cost, then stop"
+    )
     return parser
 
 

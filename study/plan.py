@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,23 @@ from search_spaces.base import Range, Space
 from search_spaces.registry import get_space
 from study.schema import SCHEMA_VERSION
 
-METRICS = {  # oracles: they need the private image
+ORACLES = {  # metrics that need the private image: they say how much leaked
     "psnr_db": "maximize",
     "ssim": "maximize",
     "mse": "minimize",
     "lpips": "minimize",
     "lpips_vgg": "minimize",
+    "identified": "maximize",  # share of targets that are the nearest of their gallery
 }
+METRICS = ORACLES | {  # and what an attacker sees too
+    "matching_loss": "minimize",
+    "gradient_evaluations": "minimize",
+    "seconds": "minimize",
+}
+OBJECTIVES = ("oracle", "observable", "both")
+SAMPLERS = ("auto", "tpe", "nsga3", "qmc", "random")
+Points = tuple[tuple[str, tuple[tuple[str, float], ...]], ...]  # (origin, parameters) of each
+RACING = ("off", "on", "asha", "median")
 BLOCK_TARGETS = 8  # rows of one restart that a block fuses, about
 REUSE_UNDER = 8  # with fewer pictures than this the test uses the tuning pictures again
 
@@ -40,7 +50,14 @@ class StudyPlan:
     labels: str  # inferred or given
     quirks: Quirks
     matched_layers: tuple[int, int] | None  # of the victim, first and end; None: all
-    metric: str
+    patience: int  # steps without progress after which a restart stops its stage; 0: never
+    metric: str  # the leakage that is reported and that the oracle objective maximizes
+    other_metrics: tuple[str, ...]  # searched for together with it: a Pareto front
+    objective: str  # oracle, observable, or both: who steers
+    sampler: str
+    random_share: float  # of the trials after the beginning
+    points: Points  # what the search tries after the published recipe: a person's own, and an earlier study's
+    warm_start: str | None  # the earlier study, by the sha256 of its plan
     gallery: int  # images among which the private one is looked for, itself included; 0: it is not
     authors_ranges: bool  # SSIM and LPIPS also as the authors' code computed them
     budget: int  # gradient evaluations per target, the same for every config
@@ -53,6 +70,8 @@ class StudyPlan:
     checkpoint_sha256: str
     keep_targets: bool
     pictures: tuple[str, ...] | None  # sha256 of a person's own pictures, in the order they are used
+    racing: str = "off"  # whether, and by which rule, trials are stopped before their last block
+    racing_error: float = 0.10  # chance of stopping a config as good as the best one
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -110,7 +129,7 @@ class StudyPlan:
             chosen = space.published(shape, budget=self.budget)
         else:
             chosen = space.configure(params, shape, budget=self.budget)
-        return replace(chosen, quirks=self.quirks, matched_layers=self.matched_layers)
+        return replace(chosen, quirks=self.quirks, matched_layers=self.matched_layers, patience=self.patience)
 
     def control_of(self, phase: str) -> str:
         """The control that a phase runs under."""
@@ -134,6 +153,8 @@ class StudyPlan:
         values["matched_layers"] = None if matched is None else tuple(matched)
         values["fixed"] = tuple((name, value) for name, value in values["fixed"])
         values["parameters"] = tuple((name, Range.from_dict(entry)) for name, entry in values["parameters"])
+        values["other_metrics"] = tuple(values["other_metrics"])
+        values["points"] = read_points(values["points"])
         values["domains"] = tuple(values["domains"])
         values["pictures"] = None if values["pictures"] is None else tuple(values["pictures"])
         return cls(**values)
@@ -163,6 +184,11 @@ class StudyPlan:
                 f"{results} holds another plan ({shown}); choose another --results, or give the options it was begun "
                 "with to continue it"
             )
+
+
+def read_points(entries: Sequence[Any]) -> Points:
+    """The points of a plan, from their JSON."""
+    return tuple((origin, tuple((name, float(value)) for name, value in params)) for origin, params in entries)
 
 
 def control_phase(control: str) -> str:

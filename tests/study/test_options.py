@@ -44,6 +44,7 @@ def refuse(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--space", "ood", "--targets-per-domain", "9999"], ["--targets-per-domain", "256", "9999"]),
         (["--space", "ood", "--max-concurrent", "0"], ["--max-concurrent"]),
         (["--space", "ood", "--seed", "-1"], ["--seed", "-1"]),
+        (["--space", "ood", "--patience", "-1"], ["--patience", "0 or more", "-1"]),
         (["--space", "ood", "--images", "/no/such/folder"], ["/no/such/folder", "folder"]),
     ],
 )
