@@ -85,3 +85,18 @@ def test_nothing_half_written_stays_behind_when_a_write_fails(ledger: Ledger) ->
     with pytest.raises(pa.ArrowTypeError):
         ledger.write_block("search", 0, 0, bad)
     assert [path for table in ("images", "stages") for path in (Path(ledger.results) / table).iterdir()] == []
+
+
+def test_parts_of_another_version_are_never_set_aside(plan: StudyPlan, ledger: Ledger) -> None:
+    commit(plan, ledger, job(0), psnr_db=10.0)
+    path = ledger.results / "reconstructions" / "search-00000-000.parquet"
+    rows = pq.read_table(path, partitioning=None)
+    for changed, says in (
+        (rows.drop_columns("lpips"), "older version; run: python -m study.ledger migrate"),
+        (rows.append_column("later", rows["seed"]), "columns of no version that is known here"),
+        (rows.drop_columns("seed"), "columns of no version that is known here"),
+    ):
+        pq.write_table(changed, path)
+        with pytest.raises(ValueError, match=says):
+            ledger.set_aside_damaged()
+        assert path.exists()
