@@ -8,94 +8,139 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, cast
 
 import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from study.job import Job, trial_row
+from study.job import Job
 from study.ledger import Ledger
 from study.plan import StudyPlan
+from study.schedulers import StudyScheduler, scheduler_of
+from study.source import FixedJobs, JobSource
+from study.supervision import BlockTimes, FarmError, Supervisor
+from study.worker import RUNNING, AttackTrainable, JobTrainable, last_words
 
-if TYPE_CHECKING:
-    from study.bench import Bench
+__all__ = ["FixedJobs", "JobSource", "cluster", "run_jobs"]
 
-MOST_RESTARTS = 5
-
-
-class JobSource(Protocol):
-    """Where jobs come from and where their ends are noted."""
-
-    def next_job(self) -> Job | None:
-        """The next job, None when all have been handed out."""
-
-    def finish(self, job: Job, *, failure: str | None = None) -> None:
-        """A worker is done with the job, or failed at it."""
-
-    def put_back(self, job: Job) -> None:
-        """The job ended through no fault of its own."""
+TRIALS_PER_TUNER = 1000  # Tune keeps 50 kB of each, and writes all of them again and again
+LEAVING_SECONDS = 5.0  # for the workers of one Tuner to end before the next begins
+WAIT_SECONDS = 0.02  # for a source that has no job ready while nothing runs
 
 
-class FixedJobs:
-    """A list of jobs as a source; each is tried again once."""
+@dataclass
+class _Running:
+    """A job on a worker."""
 
-    def __init__(self, jobs: list[Job], plan: StudyPlan, ledger: Ledger) -> None:
-        self.waiting, self.plan, self.ledger = list(jobs), plan, ledger
-        self.total, self.done = len(jobs), 0
-
-    def next_job(self) -> Job | None:
-        return self.waiting.pop(0) if self.waiting else None
-
-    def finish(self, job: Job, *, failure: str | None = None) -> None:
-        blocks = self.plan.num_blocks(job.phase)
-        if self.ledger.is_complete(job.phase, job.trial, blocks=blocks):
-            self.done += 1
-        elif job.attempt < 2:
-            again = Job(phase=job.phase, trial=job.trial, attempt=2, origin=job.origin, params=job.params)
-            self.waiting.append(again)
-        else:
-            raise RuntimeError(f"{job.phase} of trial {job.trial} failed twice: {failure or 'its worker died'}")
-
-    def put_back(self, job: Job) -> None:
-        if self.ledger.is_complete(job.phase, job.trial, blocks=self.plan.num_blocks(job.phase)):
-            self.done += 1
-        else:
-            self.waiting.append(job)
+    job: Job
+    limit: float  # seconds for a block
+    failure: str | None = None  # of its last report
 
 
 class _SourceSearcher(Searcher):
-    """Presents a job source to Ray Tune."""
+    """Presents a job source to one Tuner."""
 
-    def __init__(self, source: JobSource, common: dict[str, str | None]) -> None:
+    def __init__(self, source: JobSource, supervisor: Supervisor, scheduler: StudyScheduler, common: dict[str, Any]):
         super().__init__(metric="blocks", mode="max")
-        self.source, self.common = source, common
-        self.jobs: dict[str, Job] = {}
-        self.failure: Exception | None = None
+        self.source, self.supervisor, self.scheduler, self.common = source, supervisor, scheduler, common
+        self.results = Path(common["results"])
+        self.running: dict[str, _Running] = {}
+        self.left = TRIALS_PER_TUNER
+        self.exhausted = False
+        self.problem: Exception | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        job = self.source.next_job() if self.failure is None else None
-        if job is None:
-            # A running job may fail and come back: finished only when nothing runs.
-            finished: Any = Searcher.FINISHED  # a string, which Tune compares with
-            return finished if not self.jobs or self.failure else None
-        self.jobs[trial_id] = job
-        return {"job": job.to_json(), **self.common}
+        finished = cast("dict[str, Any]", Searcher.FINISHED)  # a string, which Tune compares with
+        if self.problem is not None or not self.left:
+            return finished
+        try:
+            job = self._next_job()
+        except Exception as problem:  # Tune would end in the middle of other jobs
+            self._halt(problem)
+            return finished
+        if job is not None:
+            self.left -= 1
+            limit = self.supervisor.times.limit
+            self.running[trial_id] = _Running(job, limit)
+            return {"job": job.to_json(), "block_timeout": limit, **self.supervisor.limits(job), **self.common}
+        if self.running or self.source.waits:  # a running job may fail and come back
+            return None
+        self.exhausted = True
+        return finished
+
+    def _next_job(self) -> Job | None:
+        """The source's next job. While nothing runs it is waited for: Tune would sleep a whole second."""
+        job = self.source.next_job()
+        while job is None and not self.running and self.source.waits:
+            time.sleep(WAIT_SECONDS)
+            job = self.source.next_job()
+        return job
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        self.running[trial_id].failure = result["failure"]
+        if result["failure"] is None:
+            self.supervisor.progress(result["seconds"])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        job = self.jobs.pop(trial_id, None)
-        if job is None:
+        running = self.running.pop(trial_id, None)
+        if running is None:
             return
-        failure = (result or {}).get("failure") or ("its worker died" if error else None)
         try:
-            self.source.finish(job, failure=failure)
+            if result is None:
+                self._lost(running)
+            else:
+                self._reported(running.job, result)
         except Exception as problem:  # Tune would swallow it; `run_jobs` raises it again
-            self.failure = problem
+            self._halt(problem)
+
+    def _reported(self, job: Job, result: dict[str, Any]) -> None:
+        """The job ended with a report: its last, or one after which its scheduler stopped it."""
+        failure = result["failure"]
+        if failure is None:
+            self.supervisor.progress(result["seconds"])
+        if result["halt"]:
+            self._halt(FarmError(f"the results cannot be written ({failure}); make room for them"))
+        if failure is not None:
+            self.source.finish(job, failure=failure)
+        elif result["complete"]:
+            self.source.finish(job)
+        elif self.problem is not None:
+            self.source.put_back(job)
+        else:
+            self.source.finish(job, stopped=True)
+
+    def _lost(self, running: _Running) -> None:
+        """The job's worker is gone."""
+        job, failure = running.job, running.failure or self._hang(running)
+        if failure is None and self.supervisor.died(job, "its worker died (killed, or its node is gone)"):
+            self.source.put_back(job)
+        else:
+            self.source.finish(job, failure=failure)
+
+    def _hang(self, running: _Running) -> str | None:
+        """What to say if the job's worker ended itself because it took too long."""
+        place = last_words(self.results, running.job).place
+        if place is None:
+            return None
+        return f"a block took more than {running.limit:.0f} s (if it may, give --block-timeout SECONDS); {place}"
+
+    def _halt(self, problem: Exception) -> None:
+        """Hand out nothing more; what runs is stopped at its next report, its blocks kept."""
+        self.problem = self.problem or problem
+        self.scheduler.halted = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: a Tuner pickles what it is given, for a restore that never comes."""
+        return {}
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing is saved: the ledger is the truth."""
@@ -104,63 +149,15 @@ class _SourceSearcher(Searcher):
         """Nothing is restored."""
 
 
-class AttackTrainable(tune.Trainable):
-    """Runs jobs on a worker, a block per step; keeps generator, targets and victims from job to job."""
-
-    _bench: Bench | None = None
-
-    def setup(self, config: dict[str, Any]) -> None:
-        import torch
-
-        torch.set_num_threads(1)
-        self._begin(config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._begin(new_config)
-        return True
-
-    def _begin(self, config: dict[str, Any]) -> None:
-        self._job, self._block = Job.from_json(config["job"]), 0
-        self._plan = StudyPlan.from_json(config["plan"])
-        self._ledger = Ledger(Path(config["results"]))
-        self._pictures = config["pictures_folder"]
-
-    def step(self) -> dict[str, Any]:
-        from study.bench import Bench
-        from study.trial import run_block
-
-        job, plan = self._job, self._plan
-        num_blocks = plan.num_blocks(job.phase)
-        try:
-            if self._bench is None or self._bench.plan != plan:
-                folder = None if self._pictures is None else Path(self._pictures)
-                self._bench = Bench(plan, pictures_folder=folder)
-            if self._block == 0:
-                self._ledger.write_trial(job.phase, job.trial, trial_row(plan, job, outcome=None))
-            run_block(self._bench, job, self._block, self._ledger)
-            self._block += 1
-            if self._block == num_blocks:
-                rows = self._ledger.rows(job.phase, job.trial, blocks=num_blocks)
-                outcome = "ok" if all(row["outcome"] == "ok" for row in rows) else "diverged"
-                self._ledger.write_trial(job.phase, job.trial, trial_row(plan, job, outcome=outcome))
-        except Exception as error:  # the message must reach the driver; a dead actor would take it along
-            return {"blocks": self._block, "failure": f"{type(error).__name__}: {error}", "done": True}
-        return {"blocks": self._block, "failure": None, "done": self._block == num_blocks}
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Nothing: finished blocks are in the ledger."""
-
-    def load_checkpoint(self, checkpoint: Any) -> None:
-        """Nothing."""
-
-
 @contextmanager
 def cluster(address: str | None, *, max_concurrent: int | None) -> Iterator[int]:
     """A connection to Ray, local unless an address is given; yields how many jobs run at once."""
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # five files a trial, and torch in the driver
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends the study here, not in Tune
+    os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")  # what matters of them is said by the study
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output engine prints boxes at verbosity 0
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     options: dict[str, Any] = {"address": address} if address else {"include_dashboard": False}
     ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     try:
@@ -177,42 +174,78 @@ def run_jobs(
     *,
     pictures_folder: Path | None,
     max_concurrent: int,
+    block_timeout: float | None = None,
+    trainable: type[JobTrainable] = AttackTrainable,
 ) -> None:
-    """Run all jobs of a source. Raises what the source raised, or RuntimeError if Ray keeps failing."""
+    """Run all jobs of a source. Raises what the source raised, or FarmError if workers or Ray keep failing.
+
+    block_timeout: seconds after which a worker is held to hang; None: by the plan, then by what blocks take.
+    """
     common = {
         "plan": plan.to_json(),
         "results": str(ledger.results.resolve()),
         "pictures_folder": None if pictures_folder is None else str(pictures_folder.resolve()),
     }
-    for restart in range(MOST_RESTARTS):
-        searcher = _SourceSearcher(source, common)
-        scratch = tempfile.mkdtemp(prefix="gifd-study-")
+    shutil.rmtree(ledger.results / RUNNING, ignore_errors=True)
+    supervisor = Supervisor(plan, BlockTimes.of(plan, said=block_timeout), workers=max_concurrent)
+    scheduler = scheduler_of(plan, ledger)
+    exhausted = False
+    while not exhausted:
+        _wait_for_cpus(max_concurrent)
+        searcher = _SourceSearcher(source, supervisor, scheduler, common)
         try:
-            _fit(searcher, max_concurrent, scratch)
+            _fit(trainable, searcher, scheduler, max_concurrent)
         except RuntimeError as error:  # Ray's memory monitor ends a whole fit(): go on with a fresh Tuner
-            if restart == MOST_RESTARTS - 1:
-                raise RuntimeError(f"Ray failed {MOST_RESTARTS} times; the last time: {error}") from error
-            for job in list(searcher.jobs.values()):
-                source.put_back(job)
-            continue
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-        if searcher.failure is not None:
-            raise searcher.failure
-        return
+            _put_back(searcher, str(error))
+        if searcher.problem is not None:
+            raise searcher.problem
+        exhausted = searcher.exhausted
 
 
-def _fit(searcher: _SourceSearcher, max_concurrent: int, scratch: str) -> None:
-    tune.Tuner(
-        tune.with_resources(AttackTrainable, {"cpu": 1}),
-        tune_config=tune.TuneConfig(
-            search_alg=searcher, num_samples=-1, max_concurrent_trials=max_concurrent, reuse_actors=True
-        ),
-        run_config=tune.RunConfig(
-            storage_path=scratch,
-            name="study",
-            verbose=0,
-            failure_config=tune.FailureConfig(max_failures=0),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-        ),
-    ).fit()
+def _wait_for_cpus(count: int) -> None:
+    """Wait a little for the CPUs of workers that are on their way out: short trials would all go to the first one."""
+    deadline = time.monotonic() + LEAVING_SECONDS
+    while ray.available_resources().get("CPU", 0) < count and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def _put_back(searcher: _SourceSearcher, problem: str) -> None:
+    """Save what ran on a Tuner that failed."""
+    greedy = _greediest(problem)
+    for running in searcher.running.values():
+        if greedy is not None and last_words(searcher.results, running.job).actor == greedy:
+            searcher.supervisor.killed_for_memory(running.job)
+        searcher.source.put_back(running.job)
+    searcher.supervisor.ray_failed(problem)
+
+
+def _greediest(problem: str) -> str | None:
+    """Of the actors that Ray says it killed for memory the one that used most: it kills others beside it."""
+    killed = re.findall(r"Actor\((\w+)\).*actual memory used=([\d.]+)GB", problem)
+    return max(killed, key=lambda actor: float(actor[1]))[0] if killed else None
+
+
+def _fit(
+    trainable: type[JobTrainable], searcher: _SourceSearcher, scheduler: StudyScheduler, max_concurrent: int
+) -> None:
+    scratch = tempfile.mkdtemp(prefix="gifd-study-")
+    try:
+        tune.Tuner(
+            tune.with_resources(trainable, {"cpu": 1}),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=-1,
+                max_concurrent_trials=max_concurrent,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                storage_path=scratch,
+                name="study",
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=0),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            ),
+        ).fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import random
+import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -19,9 +17,17 @@ from search_spaces.base import Draw, Frozen
 from study.checks import missing_metrics
 from study.describe import describe_config
 from study.environment import save_environment
+from study.estimate import estimate, measure, workers_of
+from study.event_files import event_files
 from study.ledger import Ledger
+from study.live import SearchView, watch
+from study.lock import only_driver
+from study.objectives import steering_metrics
 from study.options import Launch, read_options
 from study.plan import control_phase
+from study.upkeep.close import close_trials
+from study.upkeep.compact import compact_many
+from study.upkeep.swap import settle
 
 ANALYSES = ("analysis.sensitivity", "analysis.generalization", "analysis.pictures", "analysis.findings")
 CONTINUE = "what is finished is kept: the same command continues"
@@ -34,27 +40,34 @@ def main(arguments: list[str] | None = None) -> int:
         launch = read_options(arguments)
         if launch.dry_run:
             print_plan(launch, console)
+            print_estimate(launch, console)
             return 0
-        with only_driver(launch.results):
+        with only_driver(launch.results, trials=launch.trials):
             launch.plan.save(launch.results)
-            return run_study(launch, console)
+            return run_study(launch, console, command_line(arguments))
     except (ValueError, OSError) as error:
         print(f"study: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\nstudy: stopped; {CONTINUE}", file=sys.stderr)
+        print(f"\nstudy: stopped; {CONTINUE}\n{command_line(arguments)}", file=sys.stderr)
         return 130
 
 
-def run_study(launch: Launch, console: Console) -> int:
-    """Search, re-run the finalists on the test targets, analyze."""
+def command_line(arguments: list[str] | None) -> str:
+    """The command that began this, to copy."""
+    return shlex.join(["python", "-m", "study.launch", *(sys.argv[1:] if arguments is None else arguments)])
+
+
+def run_study(launch: Launch, console: Console, command: str) -> int:
+    """Search, re-run the finalists on the test targets, analyze. `command` is what to say if it must be continued."""
+    from study.both import open_search
     from study.farm import FixedJobs, JobSource, cluster, run_jobs  # Ray takes seconds to import: not for --help
     from study.finalists import choose_finalists, final_jobs
-    from study.search import Search
-    from study.status import SearchView, watch
 
     plan, ledger = launch.plan, Ledger(launch.results)
     try:
+        if (done := settle(launch.results)) is not None:
+            console.print(done)
         save_environment(plan, launch.results)
         ledger.remove_partials()
         for part in ledger.set_aside_damaged():
@@ -63,13 +76,21 @@ def run_study(launch: Launch, console: Console) -> int:
         print_heading(launch, console)
         if missing := missing_metrics():
             console.print(f"{' and '.join(missing)} stay empty: weights are missing (see docs/results.md, LPIPS)\n")
-        search = Search(plan, ledger, trials=launch.trials)
+        search = open_search(plan, ledger, trials=launch.trials, say=console.print)
         with cluster(launch.address, max_concurrent=launch.max_concurrent) as workers:
 
             def run(source: JobSource) -> None:
-                run_jobs(source, plan, ledger, pictures_folder=launch.pictures_folder, max_concurrent=workers)
+                run_jobs(
+                    source,
+                    plan,
+                    ledger,
+                    pictures_folder=launch.pictures_folder,
+                    max_concurrent=workers,
+                    block_timeout=launch.block_timeout,
+                )
 
-            with watch(SearchView(search, workers=workers), console):
+            events = event_files(launch.results) if launch.tensorboard else nullcontext()
+            with events, watch(SearchView(search, workers=workers), console):
                 run(search)
             phases = ["test", *map(control_phase, launch.controls)]
             jobs = final_jobs(search, choose_finalists(search, launch.results), ledger, phases)
@@ -77,8 +98,12 @@ def run_study(launch: Launch, console: Console) -> int:
                 under = f", under {len(launch.controls)} controls as well" if launch.controls else ""
                 console.print(f"\nthe search is done; the finalists run on fresh test targets{under}")
                 run(FixedJobs(jobs, plan, ledger))
+        close_trials(ledger, plan)
+        ledger.remove_partials()  # of workers that were killed; none runs any more
+        if (packed := compact_many(launch.results)) is not None:
+            console.print(f"\n{packed}")
     except (RuntimeError, OSError) as error:
-        print(f"study: {error}\nstudy: {CONTINUE}", file=sys.stderr)
+        print(f"study: {error}\nstudy: {CONTINUE}\n{command}", file=sys.stderr)
         return 1
     return analyze(launch.results, console)
 
@@ -116,6 +141,8 @@ def print_heading(launch: Launch, console: Console) -> None:
             f"{count} pictures are too few to set some aside: the test attacks the same pictures again, with fresh "
             "victims and seeds"
         )
+    for note in launch.notes:
+        console.print(note)
     console.print(f"{launch.results}  (Ctrl-C is safe: the same command continues)\n")
 
 
@@ -123,7 +150,11 @@ def print_plan(launch: Launch, console: Console) -> None:
     """The plan, what the space may suggest, and three sampled configs; nothing is written."""
     plan = launch.plan
     print_heading(launch, console)
-    console.print(f"{launch.trials} trials; steered by {plan.metric} on {', '.join(plan.steered_domains)}\n")
+    objectives = ("oracle", "observable") if plan.objective == "both" else (plan.objective,)
+    steering = "; ".join(f"{name}: {', '.join(steering_metrics(plan, name))}" for name in objectives)
+    console.print(
+        f"{launch.trials} trials, sampler {plan.sampler}; steered by {steering} on {', '.join(plan.steered_domains)}\n"
+    )
     console.print("parameters:")
     fixed = dict(plan.fixed)
     for name, allowed in plan.parameters:
@@ -137,32 +168,21 @@ def print_plan(launch: Launch, console: Console) -> None:
         _print_config(config, console)
 
 
+def print_estimate(launch: Launch, console: Console) -> None:
+    """What the study would cost, from ten iterations of its attack."""
+    workers = workers_of(launch.address, max_concurrent=launch.max_concurrent)
+    try:
+        profile = measure(launch.plan, pictures_folder=launch.pictures_folder)
+    except RuntimeError as error:
+        console.print(f"\nwhat it costs cannot be said: {error}")
+        return
+    cost = estimate(launch.plan, profile, trials=launch.trials, controls=len(launch.controls), workers=workers)
+    console.print(f"\n{cost}")
+
+
 def _print_config(config: AttackConfig, console: Console) -> None:
     for line in describe_config(config):
         console.print(f"  {line}")
-
-
-@contextmanager
-def only_driver(results: Path) -> Iterator[None]:
-    """Hold the study's folder: one driver at a time. A lock whose process is gone is free. Raises ValueError."""
-    try:
-        Ledger(results).create()
-        lock = (results / ".lock").open("a+")
-    except OSError as error:
-        raise ValueError(f"{results} cannot be written ({error.strerror}); choose another --results") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            raise ValueError(
-                f"{results} is in use by process {lock.read().strip() or 'unknown'}; wait for it, or choose another "
-                "--results"
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
 
 
 if __name__ == "__main__":

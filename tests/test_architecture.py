@@ -22,14 +22,20 @@ OURS = {
 FRAMEWORKS = {
     "gifd_ops": {"torch", "torchvision", "lpips", "numpy", "PIL", "safetensors", "cmaes"},
     "search_spaces": set(),
-    "study": {"pyarrow", "rich", "ray", "optuna", "torch", "PIL"},
+    "study": {"pyarrow", "rich", "ray", "optuna", "torch", "PIL", "numpy", "scipy", "tensorboard"},
     "analysis": {"pandas", "numpy", "scipy", "matplotlib", "optuna", "pyarrow", "PIL"},
 }
 # The only files of `study` that may import a framework, and the files of `gifd_ops` that must do without any.
 ONLY_IN = {
-    "ray": {"study/farm.py"},
-    "optuna": {"study/search.py"},
-    "torch": {"study/bench.py", "study/scores.py", "study/trial.py", "study/farm.py"},
+    "scipy": {"study/samplers/quasi_random.py"},
+    "tensorboard": {"study/event_files.py"},
+    "ray": {f"study/{name}.py" for name in ("farm", "schedulers", "worker")},
+    "optuna": {f"study/{name}.py" for name in ("search", "clerk", "journal")}
+    | {f"study/samplers/{name}.py" for name in ("registry", "genetic", "quasi_random", "window")}
+    | {"study/replay/proposers.py", "study/upkeep/told.py"},
+    "numpy": {"study/racing.py"} | {f"study/replay/{name}.py" for name in ("curves", "pool", "proposers", "walk")},
+    "torch": {"study/bench.py", "study/scores.py", "study/trial.py", "study/worker.py", "study/profile.py"}
+    | {"study/upkeep/rescore.py"},
 }
 PLAIN = {f"gifd_ops/{name}.py" for name in ("config", "stages", "quirks", "tasks", "seeds", "perceptual_weights")}
 FORBIDDEN_NAMES = {"utils.py", "helpers.py", "common.py"}
