@@ -24,7 +24,7 @@ from study.live import SearchView, watch
 from study.lock import only_driver
 from study.objectives import steering_metrics
 from study.options import Launch, read_options
-from study.plan import control_phase
+from study.plan import StudyPlan, control_phase
 from study.upkeep.close import close_trials
 from study.upkeep.compact import compact_many
 from study.upkeep.swap import settle
@@ -143,7 +143,19 @@ def print_heading(launch: Launch, console: Console) -> None:
         )
     for note in launch.notes:
         console.print(note)
+    if plan.racing == "on" and not _looks(plan):
+        console.print(
+            "a race needs 8 steering targets before a trial's last block, and this study has too few: nothing will be "
+            "stopped early (give more --targets-per-domain)"
+        )
     console.print(f"{launch.results}  (Ctrl-C is safe: the same command continues)\n")
+
+
+def _looks(plan: StudyPlan) -> tuple[int, ...]:
+    """After how many steering targets a race looks at a trial."""
+    from study.racing import interim_looks  # imports numpy
+
+    return interim_looks(plan.targets_of("search") * len(plan.steered_domains), looks=plan.num_blocks("search"))
 
 
 def print_plan(launch: Launch, console: Console) -> None:

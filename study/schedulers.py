@@ -1,7 +1,8 @@
 """Which trials end early: schedulers of Ray Tune that judge a running trial after each of its blocks.
 
-A trial's scores are those of the targets that steer the search, higher is better; None where the row diverged. The
-published recipe, and jobs of other phases than the search, always run to their end.
+A trial's scores are those of the targets that steer the search, higher is better; None where the row diverged. How a
+search begins (the published recipe, given points, single changes) always runs to its end, for what comes after builds
+on it; so do jobs of other phases than the search.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
+from study.beginning import Beginning
 from study.job import Job
 from study.ledger import Ledger
 from study.objectives import gain, scores_of, steering_metrics
@@ -30,6 +32,7 @@ class StudyScheduler(FIFOScheduler):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.halted = False  # then every trial is stopped at its next report
+        self.first_raced = 0  # trials before this one are not judged
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: a Tuner pickles what it is given, for a restore that never comes."""
@@ -46,7 +49,7 @@ class StudyScheduler(FIFOScheduler):
         job = Job.from_json(trial.config["job"])
         if self.halted:
             return str(TrialScheduler.STOP)
-        if job.phase != "search" or job.origin == "published" or result["failure"] is not None:
+        if job.phase != "search" or job.trial < self.first_raced or result["failure"] is not None:
             return str(TrialScheduler.CONTINUE)
         return self.judge(tune_controller, trial, result["blocks"], json.loads(result["scores"]))
 
@@ -115,6 +118,7 @@ def scheduler_of(plan: StudyPlan, ledger: Ledger) -> StudyScheduler:
     """The scheduler that the plan names, told of all trials that are complete already."""
     blocks = plan.num_blocks("search")
     scheduler = _new_scheduler(plan, blocks)
+    scheduler.first_raced = Beginning(plan).end
     if plan.racing != "off":
         for number in sorted(ledger.trial_numbers("search")):
             if ledger.is_complete("search", number, blocks=blocks):

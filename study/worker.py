@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray import tune
 
-from study.job import Job, trial_row
+from study.job import Job, outcome_of, trial_row
 from study.ledger import Ledger
 from study.plan import StudyPlan
 from study.schedulers import steering_scores
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 DEVICE_LOST = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "cuDNN error")  # what torch says of a broken device
 RUNNING = ".running"  # a folder beside the ledger's tables
-WORST_FIRST = ("out_of_memory", "error", "diverged")
 
 
 class JobTrainable(tune.Trainable):
@@ -96,8 +95,7 @@ class JobTrainable(tune.Trainable):
         self.run_block(job, self.block)
         self.block += 1
         if self.block == num_blocks:
-            outcomes = {row["outcome"] for row in self.ledger.rows(job.phase, job.trial, blocks=num_blocks)}
-            outcome = next((worst for worst in WORST_FIRST if worst in outcomes), "ok")
+            outcome = outcome_of(self.ledger.rows(job.phase, job.trial, blocks=num_blocks))
             self.ledger.write_trial(job.phase, job.trial, trial_row(plan, job, outcome=outcome))
 
     def _scores(self) -> str:

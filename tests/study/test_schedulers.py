@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
+from study.beginning import Beginning
 from study.job import Job
 from study.ledger import Ledger
 from study.options import read_options
@@ -20,6 +21,7 @@ from tests.study.rows import commit
 
 BAD = {f"sketch-{place}": 1.0 + 0.01 * place for place in range(8)}
 GOOD = {target: score + 10 + 0.02 * (place % 3) for place, (target, score) in enumerate(BAD.items())}
+LATER = 50  # trials after a search's beginning
 WHOLE = GOOD | {f"sketch-{place}": 11.0 for place in range(8, 16)}
 
 
@@ -41,19 +43,25 @@ def racing(plan: StudyPlan, ledger: Ledger) -> StudyScheduler:
 
 
 def test_a_trial_confidently_worse_than_the_incumbent_is_stopped(racing: StudyScheduler) -> None:
-    assert racing.on_trial_result(None, trial(1), report(BAD)) == TrialScheduler.STOP
-    assert racing.on_trial_result(None, trial(1), report(GOOD)) == TrialScheduler.CONTINUE
+    assert racing.on_trial_result(None, trial(LATER + 1), report(BAD)) == TrialScheduler.STOP
+    assert racing.on_trial_result(None, trial(LATER + 1), report(GOOD)) == TrialScheduler.CONTINUE
 
 
-@pytest.mark.parametrize("job", [{"phase": "test"}, {"phase": "test_noise_gradient"}, {"origin": "published"}], ids=str)
-def test_the_published_recipe_and_tests_are_never_raced(racing: StudyScheduler, job: dict[str, str]) -> None:
-    assert racing.on_trial_result(None, trial(1, **job), report(BAD)) == TrialScheduler.CONTINUE
+@pytest.mark.parametrize("phase", ["test", "test_noise_gradient"])
+def test_tests_are_never_raced(racing: StudyScheduler, phase: str) -> None:
+    assert racing.on_trial_result(None, trial(LATER, phase=phase), report(BAD)) == TrialScheduler.CONTINUE
+
+
+def test_what_a_search_begins_with_is_never_raced(racing: StudyScheduler, plan: StudyPlan) -> None:
+    end = Beginning(plan).end
+    judged = [racing.on_trial_result(None, trial(number), report(BAD)) for number in (0, 1, end - 1, end)]
+    assert judged == [TrialScheduler.CONTINUE] * 3 + [TrialScheduler.STOP]
 
 
 def test_a_trial_that_was_stopped_teaches_the_race_nothing(plan: StudyPlan, ledger: Ledger) -> None:
     scheduler = scheduler_of(replace(plan, racing="on", targets_per_domain=16), ledger)
-    scheduler.on_trial_complete(None, trial(1), report(GOOD))
-    assert scheduler.on_trial_result(None, trial(2), report(BAD)) == TrialScheduler.CONTINUE
+    scheduler.on_trial_complete(None, trial(LATER + 1), report(GOOD))
+    assert scheduler.on_trial_result(None, trial(LATER + 2), report(BAD)) == TrialScheduler.CONTINUE
 
 
 def test_a_halted_study_stops_everything(racing: StudyScheduler) -> None:
