@@ -158,8 +158,12 @@ def cluster(address: str | None, *, max_concurrent: int | None) -> Iterator[int]
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output engine prints boxes at verbosity 0
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    options: dict[str, Any] = {"address": address} if address else {"include_dashboard": False}
-    ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+    ray.init(  # "local": without an address Ray would join whatever cluster was begun on this machine last
+        address=address or "local",
+        include_dashboard=None if address else False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
     try:
         cpus = int(ray.cluster_resources().get("CPU", 1))
         yield min(cpus, max_concurrent) if max_concurrent else cpus
