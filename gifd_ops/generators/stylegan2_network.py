@@ -108,15 +108,17 @@ class ModulatedConv(nn.Module):
         self.baked = self._scaled()
 
     def _scaled(self) -> tuple[Tensor, Tensor]:
+        """The weights as they are convolved with, [in, out, k, k] to upsample; and their squares' sums [in, out]."""
         weight = self.weight * self.scale
-        return weight, weight.square().sum(dim=(2, 3)).T
+        power = weight.square().sum(dim=(2, 3)).T
+        return weight.transpose(0, 1).contiguous() if self.upsample else weight, power
 
     def forward(self, features: Tensor, w: Tensor, kernel: Tensor) -> Tensor:
         style = self.style(w)
         weight, power = self._scaled() if self.baked is None else self.baked
         features = features * style[:, :, None, None]
         if self.upsample:
-            features = functional.conv_transpose2d(features, weight.transpose(0, 1), stride=2)
+            features = functional.conv_transpose2d(features, weight, stride=2)
             features = _filter(functional.pad(features, (1, 1, 1, 1)), 4 * kernel)
         else:
             features = functional.conv2d(features, weight, padding=weight.shape[-1] // 2)

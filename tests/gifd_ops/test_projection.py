@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gifd_ops.projection import project_l1_ball
+from gifd_ops.projection import project_l1_ball, theta_by_newton, theta_by_sorting
 
 entries = st.floats(-1e3, 1e3, allow_subnormal=False)
 vectors = st.lists(entries, min_size=1, max_size=12).map(lambda values: torch.tensor(values, dtype=torch.float64))
@@ -139,3 +139,20 @@ def test_the_input_is_left_as_it_was() -> None:
     points = torch.full((2, 4), 3.0)
     project_l1_ball(points, torch.tensor([1.0, 100.0]))
     assert torch.equal(points, torch.full((2, 4), 3.0))
+
+
+@given(st.integers(0, 2**31), st.integers(1, 60), st.floats(0, 0.999))
+def test_newton_and_sorting_find_the_same_theta(seed: int, length: int, share: float) -> None:
+    points = torch.randn(3, length, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) ** 3
+    points[0] = points[0].round()  # ties
+    points = points[points.abs().sum(dim=1) > 0]
+    radii = share * points.abs().sum(dim=1)
+    torch.testing.assert_close(theta_by_newton(points, radii), theta_by_sorting(points, radii), rtol=1e-9, atol=1e-12)
+
+
+def test_a_row_that_is_not_a_number_does_not_hold_up_the_others() -> None:
+    points = torch.randn(3, 50, generator=torch.Generator().manual_seed(0))
+    radii = torch.tensor([3.0, 3.0, torch.inf])
+    alone = project_l1_ball(points[:1], radii[:1])
+    points[1, 7], points[2, 3] = torch.nan, torch.inf
+    assert torch.equal(project_l1_ball(points, radii)[:1], alone)
