@@ -24,12 +24,14 @@ from gifd_ops.generators.stylegan2_network import ModulatedConv, StyleGan2, Styl
 SHARED, PER_IMAGE = "shared weights", "weights per image"
 
 
-def modulated_per_image(self: ModulatedConv, features: Tensor, w: Tensor, kernel: Tensor) -> Tensor:
+def modulated_per_image(
+    self: ModulatedConv, features: Tensor, w: Tensor, kernel: Tensor, *, gain: float = 1.0
+) -> Tensor:
     """A modulated convolution whose weights are scaled, and demodulated, for every image anew."""
     rows, inputs, height, width = features.shape
     weight = (self.weight * self.scale) * self.style(w)[:, None, :, None, None]  # [rows, out, in, k, k]
     if self.demodulate:
-        weight = weight * torch.rsqrt(weight.square().sum(dim=(2, 3, 4), keepdim=True) + 1e-8)
+        weight = gain * weight * torch.rsqrt(weight.square().sum(dim=(2, 3, 4), keepdim=True) + 1e-8)
     outputs, size = weight.shape[1], weight.shape[-1]
     grouped = features.reshape(1, rows * inputs, height, width)
     if self.upsample:

@@ -113,7 +113,8 @@ class ModulatedConv(nn.Module):
         power = weight.square().sum(dim=(2, 3)).T
         return weight.transpose(0, 1).contiguous() if self.upsample else weight, power
 
-    def forward(self, features: Tensor, w: Tensor, kernel: Tensor) -> Tensor:
+    def forward(self, features: Tensor, w: Tensor, kernel: Tensor, *, gain: float = 1.0) -> Tensor:
+        """gain: of the demodulated output."""
         style = self.style(w)
         weight, power = self._scaled() if self.baked is None else self.baked
         features = features * style[:, :, None, None]
@@ -123,12 +124,15 @@ class ModulatedConv(nn.Module):
         else:
             features = functional.conv2d(features, weight, padding=weight.shape[-1] // 2)
         if self.demodulate:
-            features = features * torch.rsqrt(style.square() @ power + 1e-8)[:, :, None, None]
+            features = features * (gain * torch.rsqrt(style.square() @ power + 1e-8))[:, :, None, None]
         return features
 
 
 class StyledConv(nn.Module):
-    """Modulated convolution, noise, bias, leaky ReLU."""
+    """Modulated convolution, noise, bias, leaky ReLU with the gain sqrt(2).
+
+    The gain goes in before the ReLU, which is homogeneous: on the few numbers of demodulation, noise gain and bias.
+    """
 
     def __init__(self, inputs: int, outputs: int, w_dim: int, *, upsample: bool) -> None:
         super().__init__()
@@ -137,8 +141,10 @@ class StyledConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, features: Tensor, w: Tensor, noise: Tensor, kernel: Tensor) -> Tensor:
-        features = self.conv(features, w, kernel)
-        return leaky_relu(features + self.noise_gain * noise + self.bias[:, None, None])
+        gain = math.sqrt(2)
+        features = self.conv(features, w, kernel, gain=gain)
+        features = features + (gain * self.noise_gain) * noise + (gain * self.bias)[:, None, None]
+        return functional.leaky_relu(features, 0.2)
 
 
 class ToRgb(nn.Module):
