@@ -96,7 +96,7 @@ def run_raw(plan: StudyPlan, ledger: Ledger, *, trials: int, workers: int) -> No
     """The same work on a Tuner as Ray ships it."""
     jobs = [Job(phase="search", trial=trial, attempt=1, origin="published", params={}) for trial in range(trials)]
     space = {
-        "job": tune.grid_search([job.to_json() for job in jobs]),
+        "jobs": tune.grid_search([[job.to_json()] for job in jobs]),
         "plan": plan.to_json(),
         "results": str(ledger.results),
         "pictures_folder": None,

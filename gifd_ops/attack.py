@@ -1,26 +1,28 @@
 """Gradient inversion on rows: GIFD (Fang et al., ICCV 2023, algorithm 1) and the methods it is compared with.
 
-A row is one restart on one target. All rows run as one batch wherever they share the generator's weights; a row's
-randomness depends on its own seed only. An attack is a sequence of stages, each a function from features to features:
-what a method is, its stages say.
+A row is one restart on one target. All rows run as one batch wherever they share the generator's weights, those of
+several configs too (`fusing.py`); a row's randomness depends on its own seed only. An attack is a sequence of stages,
+each a function from features to features: what a method is, its stages say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from gifd_ops.config import AttackConfig
+from gifd_ops.fusing import Fused, fusible
 from gifd_ops.generators.protocol import Features, Generator
 from gifd_ops.gradients import Observation
 from gifd_ops.labels import infer_labels
 from gifd_ops.objective import Objective
 from gifd_ops.passes import OutOfMemoryError, run_in_passes, targets_at_once
-from gifd_ops.result import AttackResult, Reconstruction, StageResult
+from gifd_ops.result import AttackResult, Reconstruction, StageResult, join_results
 from gifd_ops.searches.evolution import search_evolution
 from gifd_ops.searches.features import enter_stage, search_features
 from gifd_ops.searches.pixels import search_pixels
@@ -28,10 +30,10 @@ from gifd_ops.searches.search import LossOf, StageEnd
 from gifd_ops.searches.turns import search_in_turns
 from gifd_ops.searches.weights import search_weights
 from gifd_ops.seeds import derive_seed
-from gifd_ops.stages import EvolutionStage, PixelStage, Stage, WeightStage
+from gifd_ops.stages import EvolutionStage, FeatureStage, PixelStage, Stage, WeightStage
 from gifd_ops.victims import Victim
 
-__all__ = ["AttackResult", "OutOfMemoryError", "Reconstruction", "StageResult", "run_attack"]
+__all__ = ["AttackResult", "OutOfMemoryError", "Reconstruction", "StageResult", "run_attack", "run_attacks"]
 
 
 def run_attack(
@@ -51,24 +53,70 @@ def run_attack(
     another, and so are those of more than `max_rows` rows. Raises ValueError where the schedule does not fit the
     generator, OutOfMemoryError where a single target does not fit into memory.
     """
-    if config.needs_generator:
-        config.check_fits(generator.shape)
+    (result,) = run_attacks(observation, generator, victim, [config], seeds=seeds, max_rows=max_rows)
+    return result
+
+
+def run_attacks(
+    observation: Observation,
+    generator: Generator,
+    victim: Victim,
+    configs: Sequence[AttackConfig],
+    *,
+    seeds: Sequence[int],
+    max_rows: int | None = None,
+) -> list[AttackResult]:
+    """What `run_attack` finds with each config from the same seeds; configs of one `fuse_key` run as one batch.
+
+    Configs that do not fit into memory together, or have more than `max_rows` rows a target, run in several batches,
+    and so do those of different keys. Raises what `run_attack` raises for any one of them.
+    """
+    for config in configs:
+        if config.needs_generator:
+            config.check_fits(generator.shape)
     if len(seeds) != observation.num_targets:
         raise ValueError(f"give one seed per target: {observation.num_targets} targets, {len(seeds)} seeds")
+    results: dict[int, AttackResult] = {}
+    for places in fusible(configs):
+        alike = [configs[place] for place in places]
+        found = _attack_alike(observation, generator, victim, alike, seeds, max_rows)
+        results |= zip(places, found, strict=True)
+    return [results[place] for place in range(len(configs))]
 
-    def attack(targets: range, told: AttackConfig = config) -> AttackResult:
-        some = slice(targets.start, targets.stop)
-        return _attack(_observed(observation, some), generator, victim, told, seeds[some])
 
-    def probe(rows: int) -> AttackResult:
-        return attack(range(rows), _shortest(config))
-
+def _attack_alike(
+    observation: Observation,
+    generator: Generator,
+    victim: Victim,
+    configs: Sequence[AttackConfig],
+    seeds: Sequence[int],
+    max_rows: int | None,
+) -> list[AttackResult]:
+    """The attacks of all targets with configs that may be fused, as many of both at once as there is room for."""
     num_targets, device = observation.num_targets, observation.gradients[0].device
-    work = _kind_of_work(observation, generator, config)
-    at_once = targets_at_once(probe, work=work, num_targets=num_targets, restarts=config.restarts, device=device)
-    if max_rows is not None:
-        at_once = min(at_once, max(1, max_rows // config.restarts))
-    return run_in_passes(attack, num_targets=num_targets, at_once=at_once, device=device)
+    most_rows = len(configs) * configs[0].restarts * num_targets if max_rows is None else max_rows
+
+    def attack(targets: range, fused: Fused) -> list[AttackResult]:
+        some = slice(targets.start, targets.stop)
+        return _attack(_observed(observation, some), generator, victim, fused, seeds[some])
+
+    def attack_all(places: range) -> list[AttackResult]:
+        """All targets, with some of the configs."""
+        fused = Fused(tuple(configs[place] for place in places))
+        fits = targets_at_once(
+            lambda rows: attack(range(rows), Fused((_shortest(fused.common),))),
+            work=_kind_of_work(observation, generator, fused.common),
+            num_targets=num_targets,
+            rows_each=fused.rows_per_target,
+            device=device,
+        )
+        at_once = min(fits, max(1, most_rows // fused.rows_per_target))
+        passes = run_in_passes(lambda some: attack(some, fused), count=num_targets, at_once=at_once, device=device)
+        return [join_results(parts) for parts in zip(*passes, strict=True)]
+
+    most_configs = max(1, most_rows // configs[0].restarts)
+    passes = run_in_passes(attack_all, count=len(configs), at_once=most_configs, device=device)
+    return [result for results in passes for result in results]
 
 
 def _observed(observation: Observation, targets: slice) -> Observation:
@@ -101,45 +149,53 @@ def _kind_of_work(observation: Observation, generator: Generator, config: Attack
 
 
 def _attack(
-    observation: Observation, generator: Generator, victim: Victim, config: AttackConfig, seeds: Sequence[int]
-) -> AttackResult:
-    """The attack of all targets at once."""
-    labels = infer_labels(observation) if observation.labels is None else observation.labels
-    objective = Objective(victim, observation, labels, config)
-    rows = [derive_seed(seed, "restart", restart) for seed in seeds for restart in range(config.restarts)]
-    features = generator.start(rows, labels.repeat_interleave(config.restarts)) if config.needs_generator else None
-    results = []
-    evaluations = torch.zeros_like(labels)
-    for stage, following in pairwise((*config.stages, None)):
-        assert stage is not None
-        end = _search(features, generator, objective, stage, following, rows, observation.image_shape)
+    observation: Observation, generator: Generator, victim: Victim, fused: Fused, seeds: Sequence[int]
+) -> list[AttackResult]:
+    """The attack of all targets at once, with each of the fused configs."""
+    config, labels = fused.common, observation.labels
+    labels = infer_labels(observation) if labels is None else labels
+    objective = Objective(victim, observation, labels, *fused.configs)
+    places = range(fused.rows_per_target)
+    rows = [derive_seed(seed, "restart", place % config.restarts) for seed in seeds for place in places]
+    of_rows = labels.repeat_interleave(fused.rows_per_target)
+    features = generator.start(rows, of_rows) if config.needs_generator else None
+    found: list[list[StageResult]] = [[] for _ in fused.configs]
+    evaluations = torch.zeros_like(of_rows)
+    for stages, following in pairwise((*fused.stages_of_rows(len(seeds)), None)):
+        assert stages is not None
+        end = _search(features, generator, objective, stages, following, rows, observation.image_shape)
         scores, scored = _score(objective, end.images)
-        results.append(_stage_result(stage, end, scores, config.restarts))
-        evaluations += (end.steps_taken + scored).unflatten(0, (-1, config.restarts)).sum(dim=1)
+        for place, own in enumerate(found):
+            stage = fused.configs[place].stages[len(own)]
+            own.append(_stage_result(stage, end, scores, partial(fused.part, place)))
+        evaluations += end.steps_taken + scored
         features = end.features
-    return AttackResult(
-        stages=tuple(results),
-        labels=labels,
-        gradient_evaluations=evaluations,
-        restart_select=config.quirks.restart_select,
-    )
+    return [
+        AttackResult(
+            stages=tuple(own),
+            labels=labels,
+            gradient_evaluations=fused.part(place, evaluations).sum(dim=1),
+            restart_select=config.quirks.restart_select,
+        )
+        for place, own in enumerate(found)
+    ]
 
 
 def _search(
     features: Features | None,
     generator: Generator,
     objective: Objective,
-    stage: Stage,
-    following: Stage | None,
+    stages: Sequence[Stage],
+    following: Sequence[Stage] | None,
     seeds: Sequence[int],
     image_shape: tuple[int, int, int],
 ) -> StageEnd:
-    """Run a stage from where the one before it ended."""
-    config, victim = objective.config, objective.victim
+    """Run a stage, as told to each row, from where the one before it ended."""
+    config, victim, stage = objective.config, objective.victim, stages[0]
     loss_of: LossOf | None = None if config.restarts_pull else objective.select
     patience = 0 if config.restarts_pull else config.patience
-    if isinstance(stage, PixelStage):
-        return search_pixels(seeds, image_shape, victim, objective, stage, patience=patience, loss_of=loss_of)
+    if pixels := [each for each in stages if isinstance(each, PixelStage)]:
+        return search_pixels(seeds, image_shape, victim, objective, *pixels, patience=patience, loss_of=loss_of)
     assert features is not None
     if isinstance(stage, EvolutionStage):
         evaluate_of: LossOf | None = None if loss_of is None else lambda rows: objective.select(rows).evaluate
@@ -147,10 +203,12 @@ def _search(
         return search_evolution(features, generator, loss, stage, seeds=seeds, patience=patience, loss_of=evaluate_of)
     if isinstance(stage, WeightStage):
         return search_weights(features, generator, objective.select, stage, patience=patience)
-    if config.quirks.share_restart_noises:
-        return search_in_turns(features, generator, objective, stage, following)
-    start = enter_stage(features, generator, stage, config.quirks)
-    return search_features(start, generator, objective, stage, quirks=config.quirks, patience=patience, loss_of=loss_of)
+    told = [each for each in stages if isinstance(each, FeatureStage)]
+    quirks = config.quirks
+    if quirks.share_restart_noises:
+        return search_in_turns(features, generator, objective, told[0], following[0] if following else None)
+    start = enter_stage(features, generator, told[0], quirks)
+    return search_features(start, generator, objective, *told, quirks=quirks, patience=patience, loss_of=loss_of)
 
 
 def _score(objective: Objective, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,20 +223,21 @@ def _score(objective: Objective, images: Tensor) -> tuple[Tensor, Tensor]:
     return scores, whole
 
 
-def _stage_result(stage: Stage, end: StageEnd, scores: Tensor, restarts: int) -> StageResult:
-    """Where a stage ended, target by target."""
+def _stage_result(stage: Stage, end: StageEnd, scores: Tensor, part: Callable[[Tensor], Tensor]) -> StageResult:
+    """What a stage came to for one config; `part` is what of [rows, ...] belongs to it, [targets, restarts, ...]."""
 
-    def by_target(values: Tensor | None) -> Tensor | None:
-        return None if values is None else values.unflatten(0, (-1, restarts))
+    def radius(values: Tensor | None) -> Tensor | None:
+        own = None if values is None else part(values)
+        return None if own is None or bool(own.isposinf().all()) else own
 
     return StageResult(
         stage=stage,
-        images=end.images.unflatten(0, (-1, restarts)),
-        matching_loss=scores.unflatten(0, (-1, restarts)),
-        loss_trace=end.trace.unflatten(0, (-1, restarts)),
-        steps_taken=end.steps_taken.unflatten(0, (-1, restarts)),
-        feature_radius=by_target(end.feature_radius),
-        latent_radius=by_target(end.latent_radius),
-        noise_radius=by_target(end.noise_radius),
-        feature_moved_l1=by_target(end.feature_moved_l1),
+        images=part(end.images),
+        matching_loss=part(scores),
+        loss_trace=part(end.trace)[..., : stage.steps],
+        steps_taken=part(end.steps_taken),
+        feature_radius=radius(end.feature_radius),
+        latent_radius=radius(end.latent_radius),
+        noise_radius=radius(end.noise_radius),
+        feature_moved_l1=None if end.feature_moved_l1 is None else part(end.feature_moved_l1),
     )

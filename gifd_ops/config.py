@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from typing import Any, Literal
@@ -96,6 +96,22 @@ class AttackConfig:
     def restarts_pull(self) -> bool:
         """Whether a target's restarts take notice of one another, so that none can be left out."""
         return self.group_weight > 0 and self.restarts > 1
+
+    @property
+    def fuse_key(self) -> Hashable | None:
+        """What the rows of one batch must have in common: configs of one key may be fused. None: this one runs alone.
+
+        Learning rates, their decay, steps, radii and the weights of tv and l2 are each row's own.
+        """
+        if self.restarts_pull or self.quirks.share_restart_noises:
+            return None
+        stages: list[Hashable] = []
+        for stage in self.stages:
+            if not isinstance(stage, FeatureStage | PixelStage):
+                return None
+            stages.append((stage.kind, stage.layer, stage.noises if isinstance(stage, FeatureStage) else stage.signed))
+        alike = (self.distance, self.statistics_weight, self.matched_layers, self.patience, self.quirks)
+        return (tuple(stages), self.restarts, *alike)
 
     @property
     def gradient_evaluations(self) -> int:

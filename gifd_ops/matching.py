@@ -52,6 +52,9 @@ class GradientMatching(ABC):
         part = copy.copy(self)
         restarts = len(self.labels) // len(self.shared[0])
         targets = (torch.arange(len(self.labels), device=self.labels.device) // restarts)[rows]
+        distinct, counts = targets.unique_consecutive(return_counts=True)
+        if bool((counts == counts[0]).all()):
+            targets = distinct  # of which equally many rows are left: they go on sharing
         part.labels, part.norms = self.labels[rows], self.norms[rows]
         part.shared = [tensor[targets] for tensor in self.shared]
         return part

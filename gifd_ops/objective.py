@@ -18,25 +18,34 @@ from gifd_ops.victims import Victim
 class Objective:
     """The loss of every row, and the score by which an attacker chooses among results.
 
-    Rows are ordered target by target, `config.restarts` each. Raises ValueError where the config wants statistics that
-    the observation lacks, or layers that the victim has not.
+    Rows are ordered target by target, then config by config, `config.restarts` each. Configs differ, if at all, in the
+    weights of tv and l2. Raises ValueError where they want statistics that the observation lacks, or layers that the
+    victim has not.
     """
 
-    def __init__(self, victim: Victim, observation: Observation, labels: Tensor, config: AttackConfig) -> None:
+    def __init__(self, victim: Victim, observation: Observation, labels: Tensor, *configs: AttackConfig) -> None:
+        config = configs[0]
         if config.statistics_weight > 0 and not observation.statistics:
             raise ValueError(
                 "statistics_weight > 0 needs batch statistics that the client shares, and a victim with batch "
                 "normalization; set it to 0, or observe with share_statistics=True"
             )
         self.victim, self.config, self.restarts = victim, config, config.restarts
-        self.scoring = CosineMatching(victim, observation, labels, restarts=config.restarts)
+        per_target = len(configs) * config.restarts
+        self.scoring = CosineMatching(victim, observation, labels, restarts=per_target)
         self.matching: GradientMatching = self.scoring
         if config.distance != "cosine" or config.matched_layers is not None:
             kind, layers = MATCHINGS[config.distance], config.matched_layers
-            self.matching = kind(victim, observation, labels, restarts=config.restarts, layers=layers)
+            self.matching = kind(victim, observation, labels, restarts=per_target, layers=layers)
         shared = (observation.statistics or ()) if config.statistics_weight > 0 else ()
-        by_row = ([tensor.repeat_interleave(config.restarts, dim=0) for tensor in pair] for pair in shared)
+        by_row = ([tensor.repeat_interleave(per_target, dim=0) for tensor in pair] for pair in shared)
         self.statistics = [(mean, variance) for mean, variance in by_row]
+        weights = {total_variation: [each.tv_weight for each in configs], l2_norm: [each.l2_weight for each in configs]}
+        self.priors = [  # with their weights [rows]
+            (observation.gradients[0].new_tensor(own).repeat_interleave(config.restarts).repeat(len(labels)), prior)
+            for prior, own in weights.items()
+            if max(own) > 0
+        ]
 
     def __call__(self, images: Tensor, *, differentiable: bool = True) -> Tensor:
         """Losses [rows] of images [rows, 3, h, w], nominally in [0, 1], priors included."""
@@ -50,10 +59,8 @@ class Objective:
         else:
             loss = matching_value(images, self.matching)
         seen = self.victim.normalize(images)
-        if config.tv_weight > 0:
-            loss = loss + config.tv_weight * total_variation(seen)
-        if config.l2_weight > 0:
-            loss = loss + config.l2_weight * l2_norm(seen)
+        for weights, prior in self.priors:
+            loss = loss + weights * prior(seen)
         if config.group_weight > 0 and self.restarts > 1:
             loss = loss + config.group_weight * group_distance(seen, self.restarts)
         return loss
@@ -73,4 +80,5 @@ class Objective:
         part.scoring = self.scoring.select(rows)
         part.matching = part.scoring if self.matching is self.scoring else self.matching.select(rows)
         part.statistics = [(mean[rows], variance[rows]) for mean, variance in self.statistics]
+        part.priors = [(weights[rows], prior) for weights, prior in self.priors]
         return part

@@ -1,18 +1,17 @@
-"""Targets in passes that fit into memory. A target is the same whatever runs beside it, so how many do is free."""
+"""Work in passes that fit into memory. A target is the same whatever runs beside it, so how many do is free."""
 
 from __future__ import annotations
 
 import gc
 import os
 from collections.abc import Callable, Hashable
+from typing import TypeVar
 
 import torch
 
-from gifd_ops.result import AttackResult, join_results
-
 USED_SHARE = 0.9  # of the free memory of a GPU: it fragments, and others may use it too
 
-Attack = Callable[[range], AttackResult]
+Result = TypeVar("Result")
 
 _PEAKS: dict[tuple[torch.device, Hashable], tuple[int, int]] = {}  # bytes of one row and of two, by kind of work
 
@@ -21,34 +20,37 @@ class OutOfMemoryError(RuntimeError):
     """A single target does not fit into memory: trying again on the same machine will not help."""
 
 
-def run_in_passes(attack: Attack, *, num_targets: int, at_once: int, device: torch.device) -> AttackResult:
-    """Attack targets 0 to `num_targets` (excluded), `at_once` of them together, fewer where memory runs out.
+def run_in_passes(attack: Callable[[range], Result], *, count: int, at_once: int, device: torch.device) -> list[Result]:
+    """What attacks of places 0 to `count` (excluded) come to, pass by pass, `at_once` together where memory allows.
 
-    A pass that runs out of memory is halved and run again. Raises OutOfMemoryError where one target is too many.
+    Places are targets, or configs on all of them. A pass that runs out of memory is halved and run again. Raises
+    OutOfMemoryError where one is too many.
     """
-    parts: list[AttackResult] = []
+    parts: list[Result] = []
     begun = 0
-    while begun < num_targets:
-        targets = range(begun, min(begun + at_once, num_targets))
+    while begun < count:
+        places = range(begun, min(begun + at_once, count))
         try:
-            parts.append(attack(targets))
+            parts.append(attack(places))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            if len(targets) == 1:
+            if len(places) == 1:
+                if isinstance(error, OutOfMemoryError):
+                    raise
                 raise OutOfMemoryError(_too_large(error, device)) from error
-            at_once = len(targets) // 2
+            at_once = len(places) // 2
         else:
-            begun = targets.stop
+            begun = places.stop
             continue
         _release(device)  # not before the error is gone: it holds on to what the pass had made
-    return parts[0] if len(parts) == 1 else join_results(parts)
+    return parts
 
 
 def targets_at_once(
-    probe: Callable[[int], object], *, work: Hashable, num_targets: int, restarts: int, device: torch.device
+    probe: Callable[[int], object], *, work: Hashable, num_targets: int, rows_each: int, device: torch.device
 ) -> int:
-    """How many targets of `restarts` rows fit into the free memory of a GPU; on a CPU all are tried.
+    """How many targets of `rows_each` rows fit into the free memory of a GPU; on a CPU all are tried.
 
     probe: takes a step of 1 or 2 rows; what a row adds is the difference of their peaks. They are measured once for
     each kind of `work` in a process.
@@ -64,20 +66,20 @@ def targets_at_once(
     one, two = _PEAKS[device, work]
     free, _ = torch.cuda.mem_get_info(device)
     idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # kept by torch, free for its use
-    return fitting_targets(one, two, free_bytes=free + idle, restarts=restarts, num_targets=num_targets)
+    return fitting_targets(one, two, free_bytes=free + idle, rows_each=rows_each, num_targets=num_targets)
 
 
-def fitting_targets(one_row: int, two_rows: int, *, free_bytes: int, restarts: int, num_targets: int) -> int:
+def fitting_targets(one_row: int, two_rows: int, *, free_bytes: int, rows_each: int, num_targets: int) -> int:
     """Targets that fit, 1 or more, by the peaks of one row and of two in bytes."""
     row = max(1, two_rows - one_row)
     beside = max(0, one_row - row)  # what is needed once, however many rows there are
     rows = (int(USED_SHARE * free_bytes) - beside) // row
-    return max(1, min(num_targets, rows // restarts))
+    return max(1, min(num_targets, rows // rows_each))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocator, of a GPU or of the CPU, could not give what was asked for."""
-    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+    if isinstance(error, OutOfMemoryError | torch.cuda.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)  # it has no class of its own
 

@@ -75,6 +75,8 @@ class AttackResult:
 
 def join_results(parts: Sequence[AttackResult]) -> AttackResult:
     """The results of one config on several groups of targets as one, target after target."""
+    if len(parts) == 1:
+        return parts[0]
     return replace(
         parts[0],
         stages=tuple(_join_stages(stages) for stages in zip(*(part.stages for part in parts), strict=True)),

@@ -77,7 +77,8 @@ class Method:
 
     suggest(ask, shape, *, budget, ranges) builds a config that spends exactly `budget` gradient evaluations per target.
     published(shape, *, budget) is the authors' recipe, scaled; ValueError where the budget is too small for it. begin:
-    the recipe in the terms of `suggest`, as far as it can be said there: where a search begins.
+    the recipe in the terms of `suggest`, as far as it can be said there: where a search begins. schedule: how the names
+    of those parameters begin that decide the fuse key of a config; none where no configs can be fused.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Method:
     suggest: Callable[..., AttackConfig]
     published: Callable[..., AttackConfig]
     begin: Mapping[str, float]  # what is not named begins in the middle
+    schedule: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,11 @@ class Space:
     published: Callable[..., AttackConfig]
     domains: tuple[str, ...] | None
     begin: Mapping[str, float]
+    schedule: tuple[str, ...] = ()
+
+    def schedule_of(self, params: Mapping[str, float]) -> dict[str, float]:
+        """Those of the parameters that decide which configs can be fused: who agrees in them has the same fuse key."""
+        return {name: value for name, value in params.items() if name.startswith(self.schedule)}
 
     def point(self, changes: Mapping[str, float], shape: GeneratorShape, *, budget: int) -> dict[str, float]:
         """The parameters of the published recipe's likeness with something changed."""

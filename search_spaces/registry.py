@@ -26,4 +26,5 @@ def get_space(name: str, method: str = "gifd") -> Space:
         published=walked.published,
         domains=reach.domains,
         begin=walked.begin,
+        schedule=walked.schedule,
     )

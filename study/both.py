@@ -41,8 +41,13 @@ class BothSearches:
             for side, objective in enumerate(("oracle", "observable"))
         )
 
-    def next_job(self) -> Job | None:
-        """The next trial to run; None when all have been handed out, or while the searches wait."""
+    def next_job(self, *, beside: Job | None = None) -> Job | None:
+        """The next trial to run; None when all have been handed out, or while the searches wait.
+
+        beside: only one of the same search that can run as one computation with this job.
+        """
+        if beside is not None:
+            return self._owner(beside.trial).next_job(beside=beside)
         for search in sorted(self._searches, key=_turn):
             job = search.next_job()
             if job is not None:

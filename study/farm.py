@@ -39,9 +39,9 @@ WAIT_SECONDS = 0.02  # for a source that has no job ready while nothing runs
 
 @dataclass
 class _Running:
-    """A job on a worker."""
+    """Jobs on a worker, that run as one computation."""
 
-    job: Job
+    jobs: list[Job]
     limit: float  # seconds for a block
     failure: str | None = None  # of its last report
 
@@ -53,6 +53,7 @@ class _SourceSearcher(Searcher):
         super().__init__(metric="blocks", mode="max")
         self.source, self.supervisor, self.scheduler, self.common = source, supervisor, scheduler, common
         self.results = Path(common["results"])
+        self.configs_per_trial = supervisor.plan.configs_per_trial
         self.running: dict[str, _Running] = {}
         self.left = TRIALS_PER_TUNER
         self.exhausted = False
@@ -63,32 +64,41 @@ class _SourceSearcher(Searcher):
         if self.problem is not None or not self.left:
             return finished
         try:
-            job = self._next_job()
+            jobs = self._next_jobs()
         except Exception as problem:  # Tune would end in the middle of other jobs
             self._halt(problem)
             return finished
-        if job is not None:
+        if jobs:
             self.left -= 1
-            limit = self.supervisor.times.limit
-            self.running[trial_id] = _Running(job, limit)
-            return {"job": job.to_json(), "block_timeout": limit, **self.supervisor.limits(job), **self.common}
+            limit = self.supervisor.times.limit(jobs=len(jobs))
+            self.running[trial_id] = _Running(jobs, limit)
+            told = {"jobs": [job.to_json() for job in jobs], "block_timeout": limit}
+            return {**told, **self.supervisor.limits(jobs), **self.common}
         if self.running or self.source.waits:  # a running job may fail and come back
             return None
         self.exhausted = True
         return finished
 
-    def _next_job(self) -> Job | None:
-        """The source's next job. While nothing runs it is waited for: Tune would sleep a whole second."""
-        job = self.source.next_job()
-        while job is None and not self.running and self.source.waits:
+    def _next_jobs(self) -> list[Job]:
+        """The source's next job, and those that can run with it as one computation.
+
+        While nothing runs it is waited for: Tune would sleep a whole second.
+        """
+        job = first = self.source.next_job()
+        while first is None and not self.running and self.source.waits:
             time.sleep(WAIT_SECONDS)
-            job = self.source.next_job()
-        return job
+            job = first = self.source.next_job()
+        jobs = []
+        while job is not None:
+            jobs.append(job)
+            job = self.source.next_job(beside=first) if len(jobs) < self.configs_per_trial else None
+        return jobs
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        self.running[trial_id].failure = result["failure"]
+        running = self.running[trial_id]
+        running.failure = result["failure"]
         if result["failure"] is None:
-            self.supervisor.progress(result["seconds"])
+            self.supervisor.progress(result["seconds"], jobs=len(running.jobs))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         running = self.running.pop(trial_id, None)
@@ -98,37 +108,48 @@ class _SourceSearcher(Searcher):
             if result is None:
                 self._lost(running)
             else:
-                self._reported(running.job, result)
+                self._reported(running.jobs, result)
         except Exception as problem:  # Tune would swallow it; `run_jobs` raises it again
             self._halt(problem)
 
-    def _reported(self, job: Job, result: dict[str, Any]) -> None:
-        """The job ended with a report: its last, or one after which its scheduler stopped it."""
+    def _reported(self, jobs: list[Job], result: dict[str, Any]) -> None:
+        """Jobs ended with a report: their last, or one after which their scheduler stopped them."""
         failure = result["failure"]
         if failure is None:
-            self.supervisor.progress(result["seconds"])
+            self.supervisor.progress(result["seconds"], jobs=len(jobs))
         if result["halt"]:
             self._halt(FarmError(f"the results cannot be written ({failure}); make room for them"))
         if failure is not None:
-            self.source.finish(job, failure=failure)
-        elif result["complete"]:
-            self.source.finish(job)
-        elif self.problem is not None:
-            self.source.put_back(job)
-        else:
-            self.source.finish(job, stopped=True)
+            self._failed(jobs, failure)
+            return
+        for job in jobs:
+            if result["complete"]:
+                self.source.finish(job)
+            elif self.problem is not None:
+                self.source.put_back(job)
+            else:
+                self.source.finish(job, stopped=True)
 
     def _lost(self, running: _Running) -> None:
-        """The job's worker is gone."""
-        job, failure = running.job, running.failure or self._hang(running)
-        if failure is None and self.supervisor.died(job, "its worker died (killed, or its node is gone)"):
-            self.source.put_back(job)
+        """The worker of jobs is gone."""
+        jobs, failure = running.jobs, running.failure or self._hang(running)
+        if failure is None and self.supervisor.died(jobs, "its worker died (killed, or its node is gone)"):
+            for job in jobs:
+                self.source.put_back(job)
         else:
-            self.source.finish(job, failure=failure)
+            self._failed(jobs, failure)
+
+    def _failed(self, jobs: list[Job], failure: str | None) -> None:
+        """A job failed; of several nobody knows which, so none is blamed: each is tried again alone."""
+        if len(jobs) == 1:
+            self.source.finish(jobs[0], failure=failure)
+            return
+        for job in jobs:
+            self.source.put_back(job)
 
     def _hang(self, running: _Running) -> str | None:
-        """What to say if the job's worker ended itself because it took too long."""
-        place = last_words(self.results, running.job).place
+        """What to say if the jobs' worker ended itself because it took too long."""
+        place = last_words(self.results, running.jobs[0]).place
         if place is None:
             return None
         return f"a block took more than {running.limit:.0f} s (if it may, give --block-timeout SECONDS); {place}"
@@ -217,9 +238,10 @@ def _put_back(searcher: _SourceSearcher, problem: str) -> None:
     """Save what ran on a Tuner that failed."""
     greedy = _greediest(problem)
     for running in searcher.running.values():
-        if greedy is not None and last_words(searcher.results, running.job).actor == greedy:
-            searcher.supervisor.killed_for_memory(running.job)
-        searcher.source.put_back(running.job)
+        if greedy is not None and last_words(searcher.results, running.jobs[0]).actor == greedy:
+            searcher.supervisor.killed_for_memory(running.jobs)
+        for job in running.jobs:
+            searcher.source.put_back(job)
     searcher.supervisor.ray_failed(problem)
 
 

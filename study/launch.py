@@ -164,9 +164,10 @@ def print_plan(launch: Launch, console: Console) -> None:
     print_heading(launch, console)
     objectives = ("oracle", "observable") if plan.objective == "both" else (plan.objective,)
     steering = "; ".join(f"{name}: {', '.join(steering_metrics(plan, name))}" for name in objectives)
-    console.print(
-        f"{launch.trials} trials, sampler {plan.sampler}; steered by {steering} on {', '.join(plan.steered_domains)}\n"
-    )
+    count = f"{launch.trials} trials"
+    if plan.configs_per_trial > 1:
+        count += f", up to {plan.configs_per_trial} run as one"
+    console.print(f"{count}, sampler {plan.sampler}; steered by {steering} on {', '.join(plan.steered_domains)}\n")
     console.print("parameters:")
     fixed = dict(plan.fixed)
     for name, allowed in plan.parameters:

@@ -25,6 +25,7 @@ from study.warm_start import earlier_study, kept_points, read_point, warm_points
 
 MOST_TARGETS = 256
 MOST_GALLERY = 10_000
+MOST_CONFIGS_PER_TRIAL = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +112,9 @@ def read_options(arguments: list[str] | None) -> Launch:
         pictures=pictures,
         racing=check_name("racing", options.racing, RACING),
         racing_error=options.racing_error,
+        configs_per_trial=options.configs_per_trial,
     )
+    _check_fuses(plan)
     results: Path = options.results or Path("results") / _results_name(plan)
     if results.exists() and not results.is_dir():
         raise ValueError(f"--results needs a folder; {results} is a file")
@@ -195,6 +198,7 @@ def _check_counts(options: argparse.Namespace) -> None:
         ("test_targets_per_domain", 1, MOST_TARGETS),
         ("patience", 0, None),
         ("gallery", 0, MOST_GALLERY),
+        ("configs_per_trial", 1, MOST_CONFIGS_PER_TRIAL),
         ("max_concurrent", 1, None),
     ):
         value = getattr(options, name)
@@ -211,8 +215,26 @@ def _check_racing(options: argparse.Namespace) -> None:
             f"--racing {options.racing} needs one objective and one metric to say which trials cannot win, got "
             f"--objective {options.objective} --metric {options.metric}; leave out --racing, or choose one of each"
         )
+    if options.racing != "off" and options.configs_per_trial > 1:
+        raise ValueError(
+            f"--racing {options.racing} stops single configs, and --configs-per-trial {options.configs_per_trial} runs "
+            "several as one; leave one of them out"
+        )
     if options.block_timeout is not None and options.block_timeout < 1:
         raise ValueError(f"--block-timeout must be 1 second or more, got {options.block_timeout}")
+
+
+def _check_fuses(plan: StudyPlan) -> None:
+    """Raise ValueError where several configs are to run as one computation, and those of the method cannot."""
+    if plan.configs_per_trial == 1:
+        return
+    shape = plan.task_info.generator_shape
+    point = plan.search_space.point(dict(plan.fixed), shape, budget=plan.budget)
+    if plan.configure(point, origin="search").fuse_key is None:
+        raise ValueError(
+            f"--configs-per-trial {plan.configs_per_trial} needs configs that can run as one computation, and those of "
+            f"--method {plan.method} with these options cannot; leave it out"
+        )
 
 
 def _read_domains(asked: str | None, of_space: tuple[str, ...] | None, task: Task, *, user: bool) -> tuple[str, ...]:

@@ -111,6 +111,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="chance, over all looks, that racing stops a config as good as the best (%(default)s)",
     )
 
+    long.add_argument(
+        "--configs-per-trial",
+        type=int,
+        default=1,
+        metavar="K",
+        help="configs of one layer schedule that a worker runs as one computation (%(default)s)",
+    )
+
     measure = parser.add_argument_group("what to measure")
     measure.add_argument(
         "--controls", default="none", metavar="LIST", help="run the finalists under these controls too, or all (none)"

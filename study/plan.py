@@ -72,6 +72,7 @@ class StudyPlan:
     pictures: tuple[str, ...] | None  # sha256 of a person's own pictures, in the order they are used
     racing: str = "off"  # whether, and by which rule, trials are stopped before their last block
     racing_error: float = 0.10  # chance of stopping a config as good as the best one
+    configs_per_trial: int = 1  # of one schedule, that are asked together and run as one computation
     schema_version: int = SCHEMA_VERSION
 
     @property

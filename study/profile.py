@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from gifd_ops.attack import run_attack
+from gifd_ops.attack import run_attacks
 from gifd_ops.config import AttackConfig
 from gifd_ops.stages import EvolutionStage
 from study.bench import Bench
@@ -37,20 +37,24 @@ def main() -> int:
 
 
 def profile(plan: StudyPlan, *, pictures_folder: Path | None) -> Profile:
-    """Run the published recipe, cut to some ten iterations, on the first block of the search: once to warm up."""
+    """Run the published recipe, cut to some ten iterations, on the first block of the search: once to warm up.
+
+    As often at a time as the plan runs configs as one, so the memory is that of a whole group.
+    """
     bench = Bench(plan, pictures_folder=pictures_folder)
     targets, victim, generator = bench.blocks("search")[0], bench.victim("search", 0), bench.generator("search")
     observation = bench.observation("search", 0)
-    config = cut(plan.configure({}, origin="published"), iterations=ITERATIONS)
+    config, count = plan.configure({}, origin="published"), plan.configs_per_trial
+    warm_up, config = cut(config, iterations=1), cut(config, iterations=ITERATIONS)
     seeds = [target.seed for target in targets]
-    run_attack(observation, generator, victim, cut(config, iterations=1), seeds=seeds)
+    run_attacks(observation, generator, victim, [warm_up] * count, seeds=seeds)
     begin = time.perf_counter()
-    result = run_attack(observation, generator, victim, config, seeds=seeds)
+    result, *_ = run_attacks(observation, generator, victim, [config] * count, seeds=seeds)
     attacked = time.perf_counter()
     all_scores(result.best, targets, bench, victim)
     scored = time.perf_counter()
     return Profile(
-        seconds_per_evaluation=(attacked - begin) / len(targets) / config.gradient_evaluations,
+        seconds_per_evaluation=(attacked - begin) / len(targets) / count / config.gradient_evaluations,
         seconds_beside=(scored - attacked) / len(targets),
         peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
     )

@@ -46,7 +46,7 @@ class StudyScheduler(FIFOScheduler):
         """Take note of a trial of the search that completed all blocks, in this run or an earlier one."""
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        job = Job.from_json(trial.config["job"])
+        job = _raced(trial)
         if self.halted:
             return str(TrialScheduler.STOP)
         if job.phase != "search" or job.trial < self.first_raced or result["failure"] is not None:
@@ -54,9 +54,14 @@ class StudyScheduler(FIFOScheduler):
         return self.judge(tune_controller, trial, result["blocks"], json.loads(result["scores"]))
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        job = Job.from_json(trial.config["job"])
+        job = _raced(trial)
         if job.phase == "search" and result["complete"]:
             self.learn(job.trial, json.loads(result["scores"]))
+
+
+def _raced(trial: Trial) -> Job:
+    """The job of a trial: where trials are raced it has one only."""
+    return Job.from_json(trial.config["jobs"][0])
 
 
 class RacingScheduler(StudyScheduler):

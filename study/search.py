@@ -4,15 +4,17 @@ The number of a trial names its parts in the ledger. Trial 0 is the published re
 anything: it compares Optuna's trials with the ledger, and trials that lack rows are simply handed out again under their
 own number.
 
-While a search is short, an ask is quick and made when it is needed. From its AHEAD_FROM-th trial on asks are made
-ahead, by a thread that no one waits for (`study/clerk.py`): each is queued when the job before it is handed out.
+Trials are asked in groups that can run as one computation (`study/groups.py`), of one trial each unless the plan says
+otherwise. While a search is short, an ask is quick and made when it is needed. From its AHEAD_FROM-th trial on asks are
+made ahead, by a thread that no one waits for (`study/clerk.py`): those of a group are queued when the group before it
+is handed out.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -26,6 +28,7 @@ from gifd_ops.seeds import derive_seed
 from search_spaces.base import Frozen
 from study.beginning import Beginning
 from study.clerk import Clerk
+from study.groups import Groups
 from study.job import Job, outcome_of, trial_row
 from study.journal import JOURNAL
 from study.ledger import Ledger
@@ -37,9 +40,11 @@ from study.samplers.registry import CHOOSERS, Question, tpe_of_window
 MOST_ATTEMPTS = 3
 MOST_FAILURES_IN_A_ROW = 3
 AHEAD_FROM = 200  # trials: then an ask of TPE takes some 50 ms
-MOST_AHEAD = 16  # asks for trials that nobody runs yet: what they see grows old
+MOST_AHEAD = 16  # groups asked for that nobody runs yet: what they see grows old
 SLOW_ASK_SECONDS = 0.25  # when SLOW_ASKS of TPE in a row took longer, it reads a window of the history from then on
 SLOW_ASKS = 3
+
+Choice = tuple[str, Mapping[str, float] | None]  # of a new trial: origin, and parameters where no sampler chooses them
 
 
 class StudyError(RuntimeError):
@@ -94,6 +99,7 @@ class Search:
         self.numbering = numbering or Numbering()
         self.num_blocks = plan.num_blocks(self.phase)
         self.beginning = Beginning(plan)
+        self.groups = Groups(plan, self.beginning)
         self.front = Front()
         self.scores: dict[int, dict[str, float]] = {}  # by trial, the mean improvement in each domain
         self.outcomes: dict[int, str] = {}
@@ -109,7 +115,9 @@ class Search:
         self._failed: Counter[int] = Counter()  # by trial, in this run: a restart is no failure
         self._waiting: list[tuple[int, str]] = []  # ended before the published recipe, not told yet
         self._again: deque[int] = deque()
-        self._asked: deque[Future[Job]] = deque()  # for trials that nobody has yet
+        self._alone: set[int] = set()  # to be tried again, and not beside others: who is at fault shows
+        self._asked: deque[tuple[range, Future[list[Job]]]] = deque()  # places of groups that nobody has yet
+        self._ready: deque[Job] = deque()  # the rest of the group that is being handed out
         self._next = 0  # the place of the next trial to ask for
         self._told = 0  # trials that a sampler can learn from
         self._randoms = 0  # after the beginning
@@ -123,17 +131,22 @@ class Search:
 
     # -- handing out ---------------------------------------------------------------------------------------------
 
-    def next_job(self) -> Job | None:
-        """The next trial to run; None when all have been handed out, or while the search `waits`."""
+    def next_job(self, *, beside: Job | None = None) -> Job | None:
+        """The next trial to run; None when all have been handed out, or while the search `waits`.
+
+        beside: only one that can run as one computation with this job, and that is there at once.
+        """
         self.clerk.check()
+        if beside is not None and not self._next_fits(beside):
+            return None
         if self._again:
             job = self._retry(self._again.popleft())
         else:
-            if not self._asked:
-                self._ask_next()
-            if not self._asked or (self._is_ahead and not self._asked[0].done()):
+            if not self._ready:
+                self._take_group()
+            if not self._ready:
                 return None
-            job = self._asked.popleft().result()
+            job = self._ready.popleft()
             self._jobs[job.trial] = {"origin": job.origin, "params": job.params}
         self.running.add(job.trial)
         self._ask_ahead()
@@ -142,7 +155,7 @@ class Search:
     @property
     def waits(self) -> bool:
         """Whether a job is being asked for that `next_job` does not have yet."""
-        return bool(self._again or self._asked or self._has_next)
+        return bool(self._again or self._ready or self._asked or self._has_next)
 
     @property
     def finished(self) -> int:
@@ -152,7 +165,9 @@ class Search:
     @property
     def next_trial(self) -> int | None:
         """The number of the trial that `next_job` hands out if nothing is tried again; None after the last."""
-        trial = self.numbering.trial(self._next - len(self._asked))
+        if self._ready:
+            return self._ready[0].trial
+        trial = self.numbering.trial(self._asked[0][0].start if self._asked else self._next)
         return trial if trial < self.trials else None
 
     @property
@@ -163,42 +178,81 @@ class Search:
     def _is_ahead(self) -> bool:
         return self._next >= AHEAD_FROM
 
+    def _next_fits(self, beside: Job) -> bool:
+        """Whether the next job is there, of the same group, and neither is to be tried alone."""
+        group = self._group_of(beside.trial)
+        if not self._again and not self._ready and self._asked and self._asked[0][0].start in group:
+            self._take_group()
+        trial = self._again[0] if self._again else self._ready[0].trial if self._ready else None
+        return trial is not None and self._group_of(trial) == group and not self._alone & {trial, beside.trial}
+
+    def _take_group(self) -> None:
+        """Make the next group ready, unless it is still being asked for."""
+        if not self._asked:
+            self._ask_next()
+        if self._asked and (not self._is_ahead or self._asked[0][1].done()):
+            self._ready.extend(self._asked.popleft()[1].result())
+
     def _ask_ahead(self) -> None:
-        """Queue asks, once they are made ahead: as many as jobs run, so that workers who end together find one each."""
-        wanted = max(1, min(len(self.running), MOST_AHEAD))
-        while self._is_ahead and self._has_next and len(self._asked) + len(self._again) < wanted:
+        """Queue asks, once they are made ahead: for as many groups as run, so that workers who end together find one.
+
+        The rest of a group that runs does not count as one that waits: it is on its way to the same worker.
+        """
+        running = self._groups_of(self.running)
+        waiting = self._groups_of(self._again) - running
+        wanted = max(1, min(len(running), MOST_AHEAD)) - len(waiting)
+        while self._is_ahead and self._has_next and len(self._asked) < wanted:
             self._ask_next()
 
     def _ask_next(self) -> None:
-        """Queue the ask for the next trial. What decides about it is looked at now, not when its turn comes."""
-        if self._has_next:
-            place, self._next = self._next, self._next + 1
-            origin, params = self._choose(place)
-            self._asked.append(self.clerk.do(partial(self._ask, place, origin, params)))
+        """Queue the asks for the next group. What decides about them is looked at now, not when their turn comes."""
+        group = self.groups.of(self._next)
+        own = [place for place in group if place >= self._next and self.numbering.trial(place) < self.trials]
+        if own:
+            places = range(own[0], own[-1] + 1)
+            self._next = places.stop
+            chosen = self._choose(places)
+            for place, (origin, _) in zip(places, chosen, strict=True):
+                self._note_origin(place, origin)
+            self._asked.append((places, self.clerk.do(partial(self._ask_group, places, chosen))))
             if not self._is_ahead:
-                self._asked[-1].result()
+                self._asked[-1][1].result()
 
-    def _choose(self, place: int) -> tuple[str, Mapping[str, float] | None]:
-        """The origin of a new trial, and its parameters; None for those that a sampler chooses."""
-        planned = self.beginning.planned(place)
-        if planned is not None:
-            return planned
+    def _choose(self, places: range) -> list[Choice]:
+        """Origin and parameters of new trials of a group. After the beginning all of it are of one origin."""
+        group = self.groups.of(places.start)
+        planned = [self.beginning.planned(place) for place in places]
+        found: list[Choice] = [choice for choice in planned if choice is not None]
+        if found:
+            return found
+        if places.start > group.start:  # others of it are known: a search that was interrupted, or is extended
+            origin = self._jobs[self.numbering.trial(group.start)]["origin"]
+            return [(origin, None)] * len(places)
         together = self._together()
         if together is not None:
-            return "search", together
-        if self._is_random(place):
-            self._randoms += 1
-            return "random", None
-        return "search", None
+            return [("search", together), *[("search", None)] * (len(places) - 1)]
+        origin = "random" if self._is_random(group) else "search"
+        return [(origin, None)] * len(places)
 
-    def _is_random(self, place: int) -> bool:
-        """Whether a trial after the beginning is drawn without a look at results.
+    def _is_random(self, group: range) -> bool:
+        """Whether a group after the beginning is drawn without a look at results.
 
         Those that a sampler draws before it knows enough count towards the plan's share, so small studies lose little.
         """
         startup = self._chooser.startup
-        due = int(self.plan.random_share * (place - self.beginning.end + 1))
-        return startup is None or self._told < startup or self._randoms < due
+        due = int(self.plan.random_share * (group.stop - self.beginning.end))
+        return startup is None or self._told < startup or self._randoms + len(group) <= due
+
+    def _note_origin(self, place: int, origin: str) -> None:
+        self._randoms += place >= self.beginning.end and origin == "random"
+
+    def _group_of(self, trial: int) -> range:
+        place = self.numbering.place(trial)
+        assert place is not None, f"trial {trial} belongs to another search"
+        return self.groups.of(place)
+
+    def _groups_of(self, trials: Collection[int]) -> set[range]:
+        return {self._group_of(trial) for trial in trials}
 
     def _together(self) -> Mapping[str, float] | None:
         """All single changes that helped, once; None before they are known, and ever after."""
@@ -212,18 +266,22 @@ class Search:
 
     # -- asking, on the clerk's thread ---------------------------------------------------------------------------
 
+    def _ask_group(self, places: range, chosen: Sequence[Choice]) -> list[Job]:
+        return [self._ask(place, origin, params) for place, (origin, params) in zip(places, chosen, strict=True)]
+
     def _ask(self, place: int, origin: str, params: Mapping[str, float] | None) -> Job:
         """Ask Optuna for the trial at `place`; `params` are its answers where they are known already."""
         trials = self.study.get_trials(deepcopy=False)
+        given = self._schedule(place, trials) if params is None else params
         self.study.sampler = self._sampler_of(place, explore=origin != "search" or params is not None)
         begin = time.perf_counter()
         if place < len(trials) and trials[place].state != TrialState.WAITING:  # the driver died while it asked
-            if params is not None:
-                self.study._storage.set_trial_system_attr(trials[place]._trial_id, "fixed_params", dict(params))
+            if given is not None:
+                self.study._storage.set_trial_system_attr(trials[place]._trial_id, "fixed_params", dict(given))
             trial = optuna.Trial(self.study, trials[place]._trial_id)
         else:
-            if params is not None and place == len(trials):  # else one waits already
-                self.study.enqueue_trial(dict(params))
+            if given is not None and place == len(trials):  # else one waits already
+                self.study.enqueue_trial(dict(given))
             trial = self.study.ask()
         assert trial.number == place
         answers: dict[str, float] = {}
@@ -236,6 +294,13 @@ class Search:
         trial.set_user_attr("attempt", 1)
         trial.set_user_attr("job", {"origin": origin, "params": answers})  # last: the mark of a trial that was asked
         return Job(phase=self.phase, trial=self.numbering.trial(place), attempt=1, origin=origin, params=answers)
+
+    def _schedule(self, place: int, trials: Sequence[FrozenTrial]) -> Mapping[str, float] | None:
+        """What the first of its group gives the trial at `place`; None where that is itself the first."""
+        first = self.groups.of(place).start
+        if place == first or place < self.beginning.end:
+            return None
+        return self.plan.search_space.schedule_of(trials[first].user_attrs["job"]["params"])
 
     def _sampler_of(self, place: int, *, explore: bool) -> optuna.samplers.BaseSampler:
         trial = self.numbering.trial(place)
@@ -285,7 +350,7 @@ class Search:
             raise StudyError(f"{len(self.failures)} failures in a row; the first was: {self.failures[0]}")
         self._failed[job.trial] += 1
         if self._failed[job.trial] < MOST_ATTEMPTS:
-            self._again.append(job.trial)
+            self._try_again(job.trial)
             return
         self.ledger.write_trial(self.phase, job.trial, trial_row(self.plan, job, outcome="error", message=message))
         self.give_up(job.trial)
@@ -296,7 +361,11 @@ class Search:
         if self.ledger.is_complete(self.phase, job.trial, blocks=self.num_blocks):
             self.finish(job)
         else:
-            self._again.append(job.trial)
+            self._try_again(job.trial)
+
+    def _try_again(self, trial: int) -> None:
+        self._again.append(trial)
+        self._alone.add(trial)
 
     def give_up(self, trial: int) -> None:
         """Take note that a trial failed for good."""
@@ -449,33 +518,38 @@ class Search:
         self._recover_lost_history()
         trials = self.study.get_trials(deepcopy=False)
         known = [trial for trial in trials if "job" in trial.user_attrs]
-        for trial in known[:-1]:
+        for trial in known:
+            self._ask_before(trial)
             self._resume(trial)
-        if known and self._was_asking(known[-1]):
-            self._ask_next()
-        for trial in known[-1:]:
-            self._resume(trial)
-        if len(trials) > len(known) and not self._asked and not self._is_ahead:  # it died while it asked: go on
-            self._ask_next()
         if self.numbering.side > 0:
             self._adopt_shared()
+        if not self._asked and self._was_asking():
+            self._ask_next()
 
     def _note_asked(self, trials: list[FrozenTrial]) -> None:
         for trial in trials:
             number = self.numbering.trial(trial.number)
             self._jobs[number] = trial.user_attrs["job"]
             self._attempts[number] = trial.user_attrs.get("attempt", 1)
-            is_chosen = trial.number >= self.beginning.end
-            self._randoms += is_chosen and self._jobs[number]["origin"] == "random"
+            self._note_origin(trial.number, self._jobs[number]["origin"])
         self._next = max((trial.number + 1 for trial in trials), default=0)
 
-    def _was_asking(self, last: FrozenTrial) -> bool:
-        """Whether the ask after `last` was queued before Optuna would have been told of `last`, and may be lost.
+    def _was_asking(self) -> bool:
+        """Whether the driver died while it asked: in the middle of a group, or of a trial."""
+        within = self._next > self.groups.of(self._next).start
+        return within or (not self._is_ahead and len(self.study.get_trials(deepcopy=False)) > self._next)
 
-        Then it is made first, and sees what it would have seen.
+    def _ask_before(self, trial: FrozenTrial) -> None:
+        """Make the asks that were queued before Optuna would have been told of a trial, and are lost.
+
+        They are those for the group after its own. Now they see what they would have seen.
         """
-        done = self.ledger.is_complete(self.phase, self.numbering.trial(last.number), blocks=self.num_blocks)
-        return self._is_ahead and done and not last.state.is_finished()
+        if not self._is_ahead or trial.state.is_finished():
+            return
+        if self.ledger.is_complete(self.phase, self.numbering.trial(trial.number), blocks=self.num_blocks):
+            following = self.groups.of(self.groups.of(trial.number).stop)
+            while self._has_next and self._next < following.stop:
+                self._ask_next()
 
     def _resume(self, trial: FrozenTrial) -> None:
         """Take note of a trial that Optuna knows."""
@@ -509,9 +583,9 @@ class Search:
         """Know the trials that another search hands out for both."""
         while self._next < self.numbering.shared and self._has_next:
             self._ask_next()
-            job = self._asked.popleft().result()
-            self._jobs[job.trial] = {"origin": job.origin, "params": job.params}
-            self.hear(job.trial)
+            for job in self._asked.popleft()[1].result():
+                self._jobs[job.trial] = {"origin": job.origin, "params": job.params}
+                self.hear(job.trial)
 
     def _recover_lost_history(self) -> None:
         """Give Optuna back the trials that only the ledger remembers: its journal was deleted, or cut short."""
@@ -522,10 +596,10 @@ class Search:
             row = self.ledger.trial_row(self.phase, number)
             if row is None:
                 self.ledger.set_aside_trial(self.phase, number)  # rows of which nobody knows the settings
-                origin, params = self._choose(place)
+                ((origin, params),) = self._choose(range(place, place + 1))
             else:
                 origin, params = row["origin"], None if place == 0 else row["params"]
-                self._randoms += place >= self.beginning.end and origin == "random"
+            self._note_origin(place, origin)
             self._next += 1
             job = self.clerk.do(partial(self._ask, place, origin, params)).result()
             self._jobs[number] = {"origin": job.origin, "params": job.params}

@@ -59,7 +59,10 @@ class Standing:
         """The live panel."""
         table, row = Table.grid(padding=(0, 1)), Table.grid(padding=(0, 1))
         total = max(1, self.total or self.done)
-        busy = f"{self.running} running" if self.workers is None else f"{self.running} of {self.workers} workers busy"
+        busy = f"{self.running} running"
+        if self.workers is not None:
+            several = self.plan.configs_per_trial > 1  # then a worker runs more than one
+            busy = f"{busy} on {self.workers} workers" if several else f"{self.running} of {self.workers} workers busy"
         row.add_row(
             Text(f" {self.progress()}"),
             ProgressBar(total=total, completed=self.done, width=32),

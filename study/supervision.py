@@ -8,6 +8,7 @@ block done in between: then something is broken that more workers will not mend.
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -33,7 +34,7 @@ class BlockTimes:
 
     first: float  # seconds, until there is a median
     said: float | None = None
-    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=BLOCKS_REMEMBERED))
+    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=BLOCKS_REMEMBERED))  # of one job, or its share
 
     @classmethod
     def of(cls, plan: StudyPlan, *, said: float | None) -> BlockTimes:
@@ -41,12 +42,13 @@ class BlockTimes:
         targets = plan.block_targets_per_domain * len(plan.domains)
         return cls(first=max(LEAST_BLOCK_TIMEOUT, targets * plan.budget * SECONDS_PER_EVALUATION), said=said)
 
-    @property
-    def limit(self) -> float:
-        """Seconds after which a worker that has not finished its block is held to hang."""
+    def limit(self, *, jobs: int = 1) -> float:
+        """Seconds after which a worker that has not finished a block of so many jobs is held to hang."""
         if self.said is not None:
             return self.said
-        return max(LEAST_BLOCK_TIMEOUT, TIMES_THE_MEDIAN * median(self.seconds)) if self.seconds else self.first
+        if not self.seconds:
+            return jobs * self.first
+        return max(LEAST_BLOCK_TIMEOUT, TIMES_THE_MEDIAN * median(self.seconds) * jobs)
 
 
 @dataclass
@@ -62,27 +64,28 @@ class Supervisor:
     restarts_in_a_row: int = 0
     first_problem: str = ""
 
-    def progress(self, seconds: float) -> None:
-        """A block was done."""
-        self.times.seconds.append(seconds)
+    def progress(self, seconds: float, *, jobs: int = 1) -> None:
+        """A block of so many jobs was done."""
+        self.times.seconds.append(seconds / jobs)
         self.deaths_in_a_row = self.restarts_in_a_row = 0
 
-    def died(self, job: Job, problem: str) -> bool:
-        """A worker died over a job. Whether the job may be put back; else it is to be counted as failed.
+    def died(self, jobs: Sequence[Job], problem: str) -> bool:
+        """A worker died over jobs. Whether they may be put back; else they are to be counted as failed.
 
-        Raises FarmError when workers die one after another.
+        Several may always: they are tried again one by one, and then it shows which costs workers. Raises FarmError
+        when workers die one after another.
         """
-        self._note(f"trial {job.trial}: {problem}", first=self.deaths_in_a_row == 0)
-        self.deaths[job.phase, job.trial] += 1
+        self._note(f"trial {jobs[0].trial}: {problem}", first=self.deaths_in_a_row == 0)
+        self.deaths.update((job.phase, job.trial) for job in jobs)
         self.deaths_in_a_row += 1
         if self.deaths_in_a_row >= MOST_DEATHS_IN_A_ROW + self.workers:
             raise FarmError(f"{self.deaths_in_a_row} workers died in a row; the first was at {self.first_problem}")
-        return self.deaths[job.phase, job.trial] < MOST_DEATHS_OF_A_JOB
+        return len(jobs) > 1 or self.deaths[jobs[0].phase, jobs[0].trial] < MOST_DEATHS_OF_A_JOB
 
-    def killed_for_memory(self, job: Job) -> None:
-        """Ray's memory monitor killed the job's worker."""
-        self.deaths[job.phase, job.trial] += 1
-        self.memory_kills[job.phase, job.trial] += 1
+    def killed_for_memory(self, jobs: Sequence[Job]) -> None:
+        """Ray's memory monitor killed the worker of these jobs."""
+        self.deaths.update((job.phase, job.trial) for job in jobs)
+        self.memory_kills.update((job.phase, job.trial) for job in jobs)
 
     def ray_failed(self, problem: str) -> None:
         """A Tuner ended with an error. Raises FarmError when they do one after another."""
@@ -91,11 +94,14 @@ class Supervisor:
         if self.restarts_in_a_row >= MOST_RESTARTS:
             raise FarmError(f"Ray failed {MOST_RESTARTS} times in a row; the first time: {self.first_problem}")
 
-    def limits(self, job: Job) -> dict[str, int | str | None]:
-        """`max_rows` that the job may fuse, half as many after each death; `too_large`: why it is not to be run again.
+    def limits(self, jobs: Sequence[Job]) -> dict[str, int | str | None]:
+        """`max_rows` that a job may fuse, half as many after each death; `too_large`: why it is not to be run again.
 
-        None each where nothing happened.
+        None each where nothing happened. What happened to a job it is given alone.
         """
+        if len(jobs) > 1:
+            return {"max_rows": None, "too_large": None}
+        (job,) = jobs
         deaths, kills = self.deaths[job.phase, job.trial], self.memory_kills[job.phase, job.trial]
         targets = min(self.plan.block_targets_per_domain, self.plan.targets_of(job.phase)) * len(self.plan.domains)
         rows = targets * self.plan.configure(job.params, origin=job.origin).restarts

@@ -1,16 +1,17 @@
-"""One block of a trial, run and committed: a plain function that knows neither Ray nor Optuna."""
+"""A block of a trial, or of several, run and committed: plain functions that know neither Ray nor Optuna."""
 
 from __future__ import annotations
 
 import io
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from gifd_ops.attack import AttackResult, OutOfMemoryError, run_attack
+from gifd_ops.attack import AttackResult, OutOfMemoryError, run_attacks
 from gifd_ops.stages import Stage
 from gifd_ops.targets import Target
 from study.bench import Bench, truth_of
@@ -27,22 +28,36 @@ def run_block(bench: Bench, job: Job, block: int, ledger: Ledger, *, max_rows: i
 
     max_rows: fuse no more than these. A target that does not fit into memory alone is an outcome like any other.
     """
-    if ledger.has_block(job.phase, job.trial, block):
+    run_blocks(bench, [job], block, ledger, max_rows=max_rows)
+
+
+def run_blocks(bench: Bench, jobs: Sequence[Job], block: int, ledger: Ledger, *, max_rows: int | None = None) -> None:
+    """The same for jobs of one phase, as one computation where their configs allow it. Each shares its time equally."""
+    missing = [job for job in jobs if not ledger.has_block(job.phase, job.trial, block)]
+    if not missing:
         return
-    config = bench.plan.configure(job.params, origin=job.origin)
-    targets = bench.blocks(job.phase)[block]
+    phase, plan = missing[0].phase, bench.plan
+    configs = [plan.configure(job.params, origin=job.origin) for job in missing]
+    targets = bench.blocks(phase)[block]
     seeds = [target.seed for target in targets]
-    victim, generator = bench.victim(job.phase, block), bench.generator(job.phase)
-    observation = bench.observation(job.phase, block)
+    victim, generator = bench.victim(phase, block), bench.generator(phase)
+    observation = bench.observation(phase, block)
     begin = time.perf_counter()
     try:
-        result = run_attack(observation, generator, victim, config, seeds=seeds, max_rows=max_rows)
+        results = run_attacks(observation, generator, victim, configs, seeds=seeds, max_rows=max_rows)
     except OutOfMemoryError as error:
-        tables = _failed_tables(bench, job, block, str(error), (time.perf_counter() - begin) / len(targets))
+        if len(missing) > 1:  # which of them is too large, each must say
+            for job in missing:
+                run_block(bench, job, block, ledger, max_rows=max_rows)
+            return
+        seconds = (time.perf_counter() - begin) / len(targets)
+        tables = [_failed_tables(bench, missing[0], block, str(error), seconds)]
     else:
-        tables = _tables(bench, job, block, result, (time.perf_counter() - begin) / len(targets))
-    record_targets(bench, job.phase, ledger)
-    ledger.write_block(job.phase, job.trial, block, tables)
+        seconds = (time.perf_counter() - begin) / len(targets) / len(missing)
+        tables = [_tables(bench, *found, block=block, seconds=seconds) for found in zip(missing, results, strict=True)]
+    record_targets(bench, phase, ledger)
+    for job, rows in zip(missing, tables, strict=True):
+        ledger.write_block(phase, job.trial, block, rows)
 
 
 def record_too_large(bench: Bench, job: Job, block: int, ledger: Ledger, *, message: str) -> None:
@@ -72,7 +87,7 @@ def record_targets(bench: Bench, phase: str, ledger: Ledger) -> None:
     ledger.write_targets(split, rows)
 
 
-def _tables(bench: Bench, job: Job, block: int, result: AttackResult, seconds: float) -> Tables:
+def _tables(bench: Bench, job: Job, result: AttackResult, *, block: int, seconds: float) -> Tables:
     targets, victim = bench.blocks(job.phase)[block], bench.victim(job.phase, block)
     best, truth = result.best, truth_of(targets)
     chosen = all_scores(best, targets, bench, victim)

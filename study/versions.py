@@ -25,6 +25,7 @@ CAME_WITH: dict[int, dict[str, Any]] = {
         "patience": 0,
         "racing": "off",
         "racing_error": 0.10,
+        "configs_per_trial": 1,
     },
 }
 

@@ -32,8 +32,9 @@ RUNNING = ".running"  # a folder beside the ledger's tables
 class JobTrainable(tune.Trainable):
     """Runs jobs block by block and keeps what they share. Kinds of work are subclasses with a `run_block`.
 
-    A block that takes longer than the job's limit ends the process, whatever it hangs in: `faulthandler` keeps the time
-    in a thread that needs no interpreter lock.
+    Jobs that come together go on together: a step is a block of all of them, and each is kept as if it were alone. A
+    block that takes longer than its limit ends the process, whatever it hangs in: `faulthandler` keeps the time in a
+    thread that needs no interpreter lock.
     """
 
     _device_lost = False
@@ -42,11 +43,16 @@ class JobTrainable(tune.Trainable):
         """Do a block of a job and commit it to `self.ledger`."""
         raise NotImplementedError
 
+    def run_blocks(self, jobs: list[Job], block: int) -> None:
+        """Do a block of several jobs."""
+        for job in jobs:
+            self.run_block(job, block)
+
     def setup(self, config: dict[str, Any]) -> None:
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.job, self.block = Job.from_json(new_config["job"]), 0
+        self.jobs, self.block = [Job.from_json(text) for text in new_config["jobs"]], 0
         self.plan = StudyPlan.from_json(new_config["plan"])
         self.ledger = Ledger(Path(new_config["results"]))
         pictures = new_config["pictures_folder"]
@@ -65,13 +71,13 @@ class JobTrainable(tune.Trainable):
             os._exit(1)  # the report before this one said why: a fresh process has a fresh device
         begin, failure, halt = time.monotonic(), None, False
         try:
-            with _time_limit(self.block_timeout, _words(self.ledger.results, self.job)):
+            with _time_limit(self.block_timeout, _words(self.ledger.results, self.jobs[0])):
                 self._commit_block()
         except Exception as error:
             failure = f"{type(error).__name__}: {error}"
             halt = isinstance(error, OSError) and error.errno in NO_ROOM
             self._device_lost = any(sign in failure for sign in DEVICE_LOST)
-        complete = failure is None and self.block == self.plan.num_blocks(self.job.phase)
+        complete = failure is None and self.block == self.plan.num_blocks(self.jobs[0].phase)
         return {
             "blocks": self.block,
             "scores": self._scores() if failure is None else "{}",
@@ -89,20 +95,23 @@ class JobTrainable(tune.Trainable):
         """Nothing."""
 
     def _commit_block(self) -> None:
-        job, plan, num_blocks = self.job, self.plan, self.plan.num_blocks(self.job.phase)
+        plan, num_blocks = self.plan, self.plan.num_blocks(self.jobs[0].phase)
         if self.block == 0:
-            self.ledger.write_trial(job.phase, job.trial, trial_row(plan, job, outcome=None))
-        self.run_block(job, self.block)
+            for job in self.jobs:
+                self.ledger.write_trial(job.phase, job.trial, trial_row(plan, job, outcome=None))
+        self.run_blocks(self.jobs, self.block)
         self.block += 1
         if self.block == num_blocks:
-            outcome = outcome_of(self.ledger.rows(job.phase, job.trial, blocks=num_blocks))
-            self.ledger.write_trial(job.phase, job.trial, trial_row(plan, job, outcome=outcome))
+            for job in self.jobs:
+                outcome = outcome_of(self.ledger.rows(job.phase, job.trial, blocks=num_blocks))
+                self.ledger.write_trial(job.phase, job.trial, trial_row(plan, job, outcome=outcome))
 
     def _scores(self) -> str:
         """What a scheduler judges by, as JSON: Ray would take a mapping apart."""
-        if self.plan.racing == "off" or self.job.phase != "search":
+        job = self.jobs[0]
+        if self.plan.racing == "off" or job.phase != "search":
             return "{}"
-        rows = self.ledger.rows(self.job.phase, self.job.trial, blocks=self.block)
+        rows = self.ledger.rows(job.phase, job.trial, blocks=self.block)
         return json.dumps(steering_scores(self.plan, rows))
 
 
@@ -118,15 +127,19 @@ class AttackTrainable(JobTrainable):
         super().setup(config)
 
     def run_block(self, job: Job, block: int) -> None:
+        self.run_blocks([job], block)
+
+    def run_blocks(self, jobs: list[Job], block: int) -> None:
         from study.bench import Bench
-        from study.trial import record_too_large, run_block
+        from study.trial import record_too_large, run_blocks
 
         if self._bench is None or self._bench.plan != self.plan:
             self._bench = Bench(self.plan, pictures_folder=self.pictures_folder)
         if self.too_large is not None:
-            record_too_large(self._bench, job, block, self.ledger, message=self.too_large)
+            for job in jobs:
+                record_too_large(self._bench, job, block, self.ledger, message=self.too_large)
         else:
-            run_block(self._bench, job, block, self.ledger, max_rows=self.max_rows)
+            run_blocks(self._bench, jobs, block, self.ledger, max_rows=self.max_rows)
 
 
 @dataclass(frozen=True)

@@ -196,6 +196,24 @@ def test_killed_workers_lose_nothing(tmp_path: Path) -> None:
     check_nothing_lost_or_doubled(results, trials=8)
 
 
+@pytest.mark.slow
+def test_several_configs_run_as_one_and_killed_workers_lose_nothing(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    frozen = ["end_layer=2", "search_layer_1=1", "restarts=1", "balls=0", "lr_last=0.1", "steps_tilt=1"]
+    arguments = [*SMALL, "--configs-per-trial", "3", *(word for name in frozen for word in ("--set", name))]
+    process = start(*arguments, "--trials", "9", "--results", str(results))
+    wait_for(lambda: parts(results) >= 5, process)
+    for pid in _workers(process.pid):
+        os.kill(pid, signal.SIGKILL)
+    finish(process)
+    check_nothing_lost_or_doubled(results, trials=9)
+    finish(start(*arguments, "--trials", "13", "--results", str(results)))
+    rows = check_nothing_lost_or_doubled(results, trials=13)
+    assert set(rows.gradient_evaluations) == {24}
+    last = rows[(rows.phase == "search") & (rows.trial >= 10)].groupby("block").seconds
+    assert (last.nunique() == 1).all(), "the last group shares its time, so it was one computation"
+
+
 def _workers(driver: int) -> list[int]:
     """The trial actors of a driver's own Ray."""
     below = psutil.Process(driver).children(recursive=True)

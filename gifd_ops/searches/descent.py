@@ -41,27 +41,35 @@ class Descent:
     whole: Tensor  # [rows], whether a row began and all its losses were finite
 
 
-def descend(opened: Opened, *, begin: Tensor, rates: Sequence[float], signed: bool, patience: int = 0) -> Descent:
+def descend(
+    opened: Opened, *, begin: Tensor, rates: Sequence[Sequence[float]], signed: bool, patience: int = 0
+) -> Descent:
     """Update the variables, in place, once per rate, until a row is not finite or makes no progress any more.
 
-    begin: rows [rows] that are searched at all. A row stops after an update, so it is as a search of fewer steps
-    leaves it. Rows that stopped are left out of all further work; the others go on with Adam's memory of them. signed:
-    Adam sees the gradient's signs only. patience: of `progressing`.
+    begin: rows [rows] that are searched at all. rates: for all rows, or for each its own; rows that cannot part have
+    equally many. A row stops after an update, so it is as a search of fewer steps leaves it. Rows that stopped are left
+    out of all further work; the others go on with Adam's memory of them. signed: Adam sees the gradient's signs only.
+    patience: of `progressing`.
     """
-    log = _Log(begin, num_steps=len(rates))
+    by_row = list(rates) * len(begin) if len(rates) == 1 else list(rates)
+    ends = torch.tensor([len(own) for own in by_row], device=begin.device)
+    last_steps = {len(own) for own in rates}
+    log = _Log(begin, num_steps=max(last_steps))
     rows = torch.arange(len(begin), device=begin.device)
     if opened.part is not None or not bool(begin.any()):
         rows = rows[begin]
     part = opened if opened.part is None or len(rows) in (0, len(begin)) else opened.part(rows)
-    adam = _adam(part.variables)
+    adam, own_rates = _adam(part.variables), [by_row[row] for row in rows.tolist()]
     between = STEPS_BETWEEN_CHECKS if begin.is_cuda else 1
-    for step, rate in enumerate(rates if len(rows) else (), start=1):
-        losses, images = _update(part, adam, rate, signed=signed)
+    for step in range(1, log.num_steps + 1) if len(rows) else ():
+        losses, images = _update(part, adam, [own[step - 1] for own in own_rates], signed=signed)
         log.add(rows, step, losses)
-        if step % between and step < len(rates):
+        if step % between and step not in last_steps:
             continue
-        going = log.going(rows, step, patience)
-        ended = step == len(rates) or not bool(going.any())
+        going = ends[rows] > step
+        if step % between == 0:  # not when others end: a row stops where it stops alone
+            going &= log.going(rows, step, patience)
+        ended = not bool(going.any())
         if not ended and (opened.part is None or bool(going.all())):
             continue
         log.stop(rows, step, images)
@@ -73,6 +81,7 @@ def descend(opened: Opened, *, begin: Tensor, rates: Sequence[float], signed: bo
         rows = rows[going]
         part, before = opened.part(rows), part
         adam = _remembering(adam, before.variables, part.variables, going)
+        own_rates = [by_row[row] for row in rows.tolist()]
     return log.descent(like=opened.variables[0])
 
 
@@ -111,20 +120,37 @@ class _Log:
         return Descent(trace=trace, images=self.images, steps_taken=self.steps_taken, whole=whole)
 
 
-def _update(opened: Opened, adam: torch.optim.Adam, rate: float, *, signed: bool) -> tuple[Tensor, Tensor]:
-    """One update; the losses and images before it."""
-    adam.param_groups[0]["lr"] = rate
+def _update(opened: Opened, adam: torch.optim.Adam, rates: Sequence[float], *, signed: bool) -> tuple[Tensor, Tensor]:
+    """One update, each row at its rate; the losses and images before it."""
     losses, images = opened.look()
     gradients = torch.autograd.grad(losses.sum(), opened.variables, allow_unused=True)
     for variable, gradient in zip(opened.variables, gradients, strict=True):
         variable.grad = gradient.sign() if signed and gradient is not None else gradient
-    adam.step()
+    _step(adam, rates)
     opened.after_update()
     return losses.detach(), images.detach()
 
 
 def _adam(variables: Sequence[Tensor]) -> torch.optim.Adam:
     return torch.optim.Adam(variables, fused=True)
+
+
+@torch.no_grad()
+def _step(adam: torch.optim.Adam, rates: Sequence[float]) -> None:
+    """One step of Adam; where rates differ, the step of rate 1, stretched row by row: it depends on slopes alone."""
+    (group,) = adam.param_groups
+    if len(set(rates)) == 1:
+        group["lr"] = rates[0]
+        adam.step()
+        return
+    group["lr"] = 1.0
+    begun = [variable.clone() for variable in group["params"]]
+    for variable in group["params"]:
+        variable.zero_()
+    adam.step()
+    for variable, before in zip(group["params"], begun, strict=True):
+        stretch = torch.tensor(rates, dtype=variable.dtype).to(variable.device, non_blocking=True)
+        variable.mul_(stretch.view(-1, *(1,) * (variable.ndim - 1))).add_(before)
 
 
 def _remembering(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -28,26 +29,27 @@ def search_features(
     start: Features,
     generator: Generator,
     loss: Loss,
-    stage: FeatureStage,
-    *,
+    *stages: FeatureStage,
     quirks: Quirks = MENDED,
     patience: int = 0,
     loss_of: LossOf | None = None,
 ) -> StageEnd:
     """Adam on the opened variables, each projected after every update on the l1 ball around its starting value.
 
-    loss_of: the loss of some of the rows; without it no row stops before all do.
+    stages: one for all rows, or for each its own, alike in layer and noises. loss_of: the loss of some of the rows;
+    without it no row stops before all do. Radii are infinite for rows without a ball, None if there is none.
     """
-    searched = generator.searched(stage.layer)
-    if not stage.noises:
+    searched = generator.searched(stages[0].layer)
+    if not stages[0].noises:
         searched = replace(searched, noises=())
     centers = _opened(start, searched)
-    radii = [_radii(radius, center) for radius, center in zip(_limits(stage, searched), centers, strict=True)]
+    limits = zip(*(_limits(stage, searched) for stage in stages), strict=True)
+    radii = [_radii(told, center) for told, center in zip(limits, centers, strict=True)]
     balls = [
         Ball(center.clone().requires_grad_(), center, radius) for center, radius in zip(centers, radii, strict=True)
     ]
     opened = _open_balls(balls, start, generator, searched, loss, spherical=quirks.spherical == "on", loss_of=loss_of)
-    rates = learning_rates(stage.lr, stage.steps, stage.decay, quirks)
+    rates = [learning_rates(stage.lr, stage.steps, stage.decay, quirks) for stage in stages]
     found = descend(opened, begin=finite_rows(start), rates=rates, signed=False, patience=patience)
     ended = [blanked(ball.variable.detach(), keep=found.whole) for ball in balls]
     features = _replaced(start, searched, ended)
@@ -168,10 +170,10 @@ def _limits(stage: FeatureStage, searched: Searched) -> list[Radius | None]:
     return [of.get(name, stage.noise_radius) for name in _names(searched)]
 
 
-def _radii(radius: Radius | None, center: Tensor) -> Tensor | None:
-    """Absolute radii [rows] of the balls around `center` [rows, ...]."""
-    if radius is None:
+def _radii(told: Sequence[Radius | None], center: Tensor) -> Tensor | None:
+    """Absolute radii [rows] of the balls around `center` [rows, ...], as told for all rows or for each."""
+    if not any(told):
         return None
-    if radius.relative:
-        return radius.value * center.flatten(1).abs().sum(dim=1)
-    return center.new_full((center.shape[0],), radius.value)
+    values = center.new_tensor([math.inf if radius is None else radius.value for radius in told])
+    relative = torch.tensor([radius is not None and radius.relative for radius in told], device=center.device)
+    return values * torch.where(relative, center.flatten(1).abs().sum(dim=1), 1.0)

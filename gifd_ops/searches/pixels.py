@@ -20,14 +20,14 @@ def search_pixels(
     image_shape: tuple[int, int, int],
     victim: Victim,
     loss: Loss,
-    stage: PixelStage,
-    *,
+    *stages: PixelStage,
     patience: int = 0,
     loss_of: LossOf | None = None,
 ) -> StageEnd:
     """Adam on normalized pixels, begun at standard normal noise and clamped to the range of pixels at every update.
 
-    loss_of: the loss of some of the rows; without it no row stops before all do.
+    stages: one for all rows, or for each its own, all signed or none. loss_of: the loss of some of the rows; without it
+    no row stops before all do.
     """
     place = next(victim.parameters())
     drawn = [torch.randn(image_shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
@@ -53,9 +53,10 @@ def search_pixels(
         return Opened(variables=[pixels], look=look, after_update=confine, part=part if can_part else None)
 
     pixels = noise.clone().requires_grad_()
-    rates = learning_rates(stage.lr, stage.steps, stage.decay, MENDED)
+    rates = [learning_rates(stage.lr, stage.steps, stage.decay, MENDED) for stage in stages]
     begin = torch.ones(len(noise), dtype=torch.bool, device=noise.device)
-    found = descend(opened(pixels, loss, whole=True), begin=begin, rates=rates, signed=stage.signed, patience=patience)
+    signed = stages[0].signed
+    found = descend(opened(pixels, loss, whole=True), begin=begin, rates=rates, signed=signed, patience=patience)
     images = victim.denormalize(pixels.detach()).clamp(0, 1)
     return StageEnd(
         features=None,

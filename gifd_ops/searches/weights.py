@@ -54,7 +54,7 @@ def _search_row(
         return loss(images), images
 
     opened = Opened(variables=weights, look=look, after_update=lambda: None)
-    rates = learning_rates(stage.lr, stage.steps, stage.decay, MENDED)
+    rates = [learning_rates(stage.lr, stage.steps, stage.decay, MENDED)]
     found = descend(opened, begin=begin, rates=rates, signed=False, patience=patience)
     with torch.no_grad():
         return own.render(start).clamp(0, 1), found

@@ -63,4 +63,5 @@ METHOD = Method(
         "l2_weight": L2_WEIGHT,
         "group_weight": GROUP_WEIGHT,
     },
+    schedule=("restarts",),
 )

@@ -92,4 +92,5 @@ METHOD = Method(
     suggest=suggest,
     published=published_scaled,
     begin=PUBLISHED,
+    schedule=("end_layer", "search_layer_", "restarts"),
 )

@@ -41,4 +41,5 @@ METHOD = Method(
     suggest=suggest,
     published=published,
     begin={"restarts": 1, "signed": 0, "lr": LR, "ramp": 0, "tv_weight": TV_WEIGHT},
+    schedule=("restarts", "signed"),
 )

@@ -56,4 +56,5 @@ METHOD = Method(
     suggest=suggest,
     published=published,
     begin={"restarts": 1, "lr": LR, "balls": 1, "tv_weight": TV_WEIGHT},
+    schedule=("restarts",),
 )

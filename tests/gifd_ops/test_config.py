@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gifd_ops.config import AttackConfig, GeneratorShape
-from gifd_ops.stages import FeatureStage, Radius
+from gifd_ops.quirks import REFERENCE, Quirks
+from gifd_ops.stages import EvolutionStage, FeatureStage, PixelStage, Radius, Stage, WeightStage
 
 STAGE = FeatureStage(layer=0, steps=3, lr=0.1, feature_radius=None, latent_radius=None, noise_radius=None)
 CONFIG = AttackConfig(stages=(STAGE, replace(STAGE, layer=2)), restarts=2, tv_weight=1e-4, l2_weight=0.0)
@@ -94,3 +95,64 @@ def test_the_budget_counts_every_update_and_every_score_of_every_restart(config:
     updates = config.restarts * sum(stage.steps for stage in config.stages)
     scores = config.restarts * len(config.stages)
     assert config.gradient_evaluations == updates + scores
+
+
+def told(config: AttackConfig = CONFIG, *, place: int = 0, **changes: object) -> AttackConfig:
+    """The config with one of its stages changed."""
+    stages = list(config.stages)
+    stages[place] = replace(stages[place], **changes)  # type: ignore[arg-type]
+    return replace(config, stages=tuple(stages))
+
+
+PIXELS = replace(CONFIG, stages=(PixelStage(steps=3, lr=0.1, signed=False),))
+BALL = Radius(value=1.0, relative=True)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        told(steps=70),
+        told(lr=0.3, place=1),
+        told(decay="steps"),
+        told(feature_radius=BALL, latent_radius=Radius(value=3.0, relative=False), noise_radius=BALL),
+        replace(CONFIG, tv_weight=0.0, l2_weight=0.5),
+    ],
+)
+def test_configs_that_differ_in_what_rows_may_differ_in_can_be_fused(other: AttackConfig) -> None:
+    assert other != CONFIG
+    assert other.fuse_key == CONFIG.fuse_key is not None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        told(layer=1),
+        told(noises=False),
+        replace(CONFIG, stages=CONFIG.stages[:1]),
+        replace(CONFIG, restarts=3),
+        replace(CONFIG, distance="l2"),
+        replace(CONFIG, matched_layers=(0, 2)),
+        replace(CONFIG, patience=5),
+        replace(CONFIG, statistics_weight=0.1),
+        replace(CONFIG, quirks=Quirks(first_step="zero")),
+        PIXELS,
+        told(PIXELS, signed=True),
+    ],
+)
+def test_configs_that_differ_in_what_a_batch_has_in_common_cannot(other: AttackConfig) -> None:
+    assert other.fuse_key is not None
+    assert other.fuse_key not in (CONFIG.fuse_key, PIXELS.fuse_key if other is not PIXELS else None)
+
+
+EVOLUTION = EvolutionStage(steps=4, population=4, sigma=1.0, own_slots=True, full_covariance=False)
+
+
+@pytest.mark.parametrize("stages", [(STAGE, WeightStage(steps=1, lr=0.1)), (EVOLUTION,), (EVOLUTION, STAGE)])
+def test_stages_of_weights_or_evolution_run_alone(stages: tuple[Stage, ...]) -> None:
+    assert replace(CONFIG, stages=stages).fuse_key is None
+
+
+def test_restarts_that_take_notice_of_one_another_run_alone() -> None:
+    assert replace(CONFIG, quirks=REFERENCE).fuse_key is None
+    assert replace(CONFIG, group_weight=0.1).fuse_key is None
+    assert replace(CONFIG, group_weight=0.1, restarts=1).fuse_key is not None  # it has none to take notice of

@@ -80,3 +80,16 @@ def test_it_is_differentiable_in_the_images_only_when_asked(lenet: Victim) -> No
     # one small step against the gradient brings every row nearer
     nearer = images.detach() - 1e-3 * gradient / gradient.norm()
     assert bool((matching(lenet)(nearer) < matching(lenet)(images)).all())
+
+
+@pytest.mark.parametrize(
+    ("rows", "shared"), [([0, 1, 4, 5, 8, 9], 3), ([1, 2, 7], 3), ([4, 5, 6, 7], 1), ([0, 1, 5], 3)], ids=str
+)
+def test_some_of_the_rows_are_as_far_as_in_all_and_share_their_targets_gradient_where_equally_many_are_left(
+    rows: list[int], shared: int, lenet: Victim
+) -> None:
+    whole, guesses = matching(lenet, restarts=4), pictures(2, rows=TARGETS * 4)
+    part = whole.select(torch.tensor(rows))
+    found = part(guesses[rows], differentiable=False)
+    torch.testing.assert_close(found, whole(guesses, differentiable=False)[rows], rtol=1e-10, atol=0)
+    assert {len(tensor) for tensor in part.shared} == {shared}

@@ -119,7 +119,7 @@ def test_other_errors_are_not_tried_again() -> None:
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        run_in_passes(broken, num_targets=4, at_once=4, device=CPU)
+        run_in_passes(broken, count=4, at_once=4, device=CPU)
     assert tried == [range(4)]
 
 
@@ -143,7 +143,7 @@ def test_what_allocators_raise_is_told_from_other_errors() -> None:
 def test_as_many_targets_fit_as_there_is_memory_for_and_one_is_always_tried(
     row: int, beside: int, free: int, restarts: int, num_targets: int
 ) -> None:
-    fit = fitting_targets(beside + row, beside + 2 * row, free_bytes=free, restarts=restarts, num_targets=num_targets)
+    fit = fitting_targets(beside + row, beside + 2 * row, free_bytes=free, rows_each=restarts, num_targets=num_targets)
     needs = lambda targets: beside + targets * restarts * row
     assert 1 <= fit <= num_targets
     assert fit == 1 or needs(fit) <= USED_SHARE * free

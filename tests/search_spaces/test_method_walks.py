@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gifd_ops.config import AttackConfig, GeneratorShape
 from gifd_ops.stages import EvolutionStage, FeatureStage, PixelStage, Radius, WeightStage
 from gifd_ops.tasks import PORTRAITS
-from search_spaces.base import Draw, Space
+from search_spaces.base import Draw, Frozen, Space
 from search_spaces.published import LATENT_SCALARS, published_scaled
 from search_spaces.registry import METHODS, SPACES, get_space
 
@@ -245,3 +245,29 @@ def test_a_method_or_space_by_another_name_is_not_found() -> None:
     for names in (("ood", "dlg"), ("elsewhere", "gifd")):
         with pytest.raises(KeyError):
             get_space(*names)
+
+
+@every_method
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.integers(0, 2**32), budgets, shapes, spaces)
+def test_draws_of_one_schedule_have_one_fuse_key(
+    method: str, seed: int, other: int, budget: int, shape: str, name: str
+) -> None:
+    space = get_space(name, method)
+    params, config = walk(space, seed, SHAPES[shape], budget)
+    given_schedule = Frozen(Draw(random.Random(other)), space.schedule_of(params))
+    again = space.suggest(given_schedule, SHAPES[shape], budget=budget)
+    assert space.schedule_of(given_schedule.params) == space.schedule_of(params)
+    assert again.fuse_key == config.fuse_key
+
+
+@pytest.mark.parametrize("method", ["gifd", "latent", "ig"])
+def test_a_schedule_holds_no_more_than_decides_the_fuse_key(method: str) -> None:
+    space = get_space("ood", method)
+    walks = [walk(space, seed, SHAPE, 240) for seed in range(200)]
+    by_key: dict[object, set[str]] = {}
+    for params, config in walks:
+        by_key.setdefault(config.fuse_key, set()).add(str(sorted(space.schedule_of(params).items())))
+    assert len(by_key) > 2
+    assert None not in by_key
+    assert all(len(schedules) == 1 for schedules in by_key.values())

@@ -43,6 +43,13 @@ def test_a_profile_is_of_the_attack_that_the_plan_says(plan: StudyPlan) -> None:
 
 
 @pytest.mark.slow
+def test_configs_that_run_as_one_are_profiled_as_one(plan: StudyPlan) -> None:
+    alone, fused = (measure(replace(plan, configs_per_trial=count), pictures_folder=None) for count in (1, 32))
+    assert fused.peak_bytes > alone.peak_bytes
+    assert fused.seconds_per_evaluation < 3 * alone.seconds_per_evaluation, "of one config, not of all"
+
+
+@pytest.mark.slow
 def test_a_profile_that_fails_says_why(plan: StudyPlan) -> None:
     with pytest.raises(RuntimeError, match="give their folder again"):
         measure(replace(plan, pictures=("a" * 64,) * 8, domains=("user",)), pictures_folder=None)

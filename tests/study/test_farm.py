@@ -174,6 +174,68 @@ def test_a_fresh_tuner_goes_on_where_the_last_one_ended(
     assert all(ledger.is_complete("search", trial, blocks=1) for trial in range(8))
 
 
+class DiesBeside(TrivialTrainable):
+    """A worker of several jobs is killed in their second block, when the first of them is committed."""
+
+    def run_block(self, job: Job, block: int) -> None:
+        note(self.ledger.results, f"{job.trial}-{job.attempt}-{block}-{os.getpid()}-{len(self.jobs)}")
+        if block == 1 and len(self.jobs) > 1 and job is self.jobs[1] and not (self.ledger.results / "fell").exists():
+            (self.ledger.results / "fell").touch()
+            self.befall()
+        super().run_block(job, block)
+
+    def befall(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class HangsBeside(DiesBeside):
+    def befall(self) -> None:
+        sum(range(10**13))
+
+
+class LosesItsDeviceBeside(DiesBeside):
+    def befall(self) -> None:
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+
+class OneFails(TrivialTrainable):
+    """Whatever runs trial 1, which is one of a group, fails."""
+
+    def run_block(self, job: Job, block: int) -> None:
+        if job.trial == 1:
+            raise RuntimeError("boom")
+        super().run_block(job, block)
+
+
+@pytest.mark.parametrize("kind", [DiesBeside, HangsBeside, LosesItsDeviceBeside])
+def test_what_befalls_a_worker_of_several_jobs_costs_them_time_only(
+    plan: StudyPlan, ledger: Ledger, workers: int, kind: type[JobTrainable]
+) -> None:
+    fused = replace(plan, configs_per_trial=3, targets_per_domain=12, sampler="random")
+    search = Search(fused, ledger, trials=24)
+    run_jobs(search, fused, ledger, pictures_folder=None, max_concurrent=workers, block_timeout=4.0, trainable=kind)
+    assert search.outcomes == dict.fromkeys(range(24), "ok")
+    assert (ledger.results / "fell").exists()
+    entries = [entry for trial in range(24) for entry in noted(ledger.results, trial=trial)]
+    again = {entry[0] for entry in entries if entry[1] == "2"}
+    assert len(again) in (2, 3), "other jobs than those of the worker were run again"
+    assert {entry[4] for entry in entries if entry[1] == "2"} == {"1"}, "they did not go alone"
+    assert {entry[4] for entry in entries if entry[1] == "1"} == {"1", "2", "3"}
+    rows = [row for trial in range(24) for row in ledger.rows("search", trial, blocks=3)]
+    assert len(rows) == len({(row["trial"], row["target_id"]) for row in rows}) == 24 * 24
+
+
+def test_of_several_jobs_only_the_one_that_fails_is_given_up(plan: StudyPlan, ledger: Ledger, workers: int) -> None:
+    fused = replace(plan, configs_per_trial=3)
+    search = Search(fused, ledger, trials=9)
+    assert len(search.groups.of(1)) > 1
+    run_jobs(search, fused, ledger, pictures_folder=None, max_concurrent=workers, trainable=OneFails)
+    assert {trial for trial, outcome in search.outcomes.items() if outcome != "ok"} == {1}
+    row = ledger.trial_row("search", 1)
+    assert row is not None
+    assert (row["outcome"], row["message"]) == ("error", "RuntimeError: boom")
+
+
 @pytest.mark.parametrize("rule", ["on", "asha", "median"])
 def test_racing_stops_bad_trials_only_and_the_search_goes_on(
     plan: StudyPlan, ledger: Ledger, workers: int, rule: str

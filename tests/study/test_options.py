@@ -45,6 +45,11 @@ def refuse(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--space", "ood", "--max-concurrent", "0"], ["--max-concurrent"]),
         (["--space", "ood", "--seed", "-1"], ["--seed", "-1"]),
         (["--space", "ood", "--patience", "-1"], ["--patience", "0 or more", "-1"]),
+        (["--space", "ood", "--configs-per-trial", "0"], ["--configs-per-trial", "1 to 64", "got 0"]),
+        (["--space", "ood", "--configs-per-trial", "65"], ["--configs-per-trial", "1 to 64", "got 65"]),
+        (["--space", "ood", "--configs-per-trial", "2", "--racing", "on"], ["--racing on", "--configs-per-trial 2"]),
+        (["--space", "ood", "--configs-per-trial", "2", "--method", "ggl"], ["--configs-per-trial 2", "--method ggl"]),
+        (["--space", "ood", "--configs-per-trial", "2", "--method", "gi"], ["--configs-per-trial 2", "--method gi"]),
         (["--space", "ood", "--images", "/no/such/folder"], ["/no/such/folder", "folder"]),
     ],
 )
@@ -193,6 +198,12 @@ def test_an_address_where_nothing_answers_is_refused_at_once(
     error = refuse(["--space", "ood", "--address", address, "--results", str(tmp_path / "results")], capsys)
     assert address in error
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("method", [["gifd"], ["latent"], ["ig"], ["gi", "--set", "restarts=1"]], ids=" ".join)
+def test_methods_whose_configs_can_be_fused_may_be(method: list[str], tmp_path: Path) -> None:
+    arguments = ["--space", "ood", "--configs-per-trial", "8", "--method", *method]
+    assert read_options([*arguments, "--results", str(tmp_path / "none")]).plan.configs_per_trial == 8
 
 
 def test_what_a_study_killed_in_its_first_second_leaves_can_be_continued(tmp_path: Path) -> None:

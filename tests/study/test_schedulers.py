@@ -27,7 +27,7 @@ WHOLE = GOOD | {f"sketch-{place}": 11.0 for place in range(8, 16)}
 
 def trial(number: int, *, phase: str = "search", origin: str = "search") -> Any:
     job = Job(phase=phase, trial=number, attempt=1, origin=origin, params={})
-    return SimpleNamespace(trial_id=str(number), config={"job": job.to_json()})
+    return SimpleNamespace(trial_id=str(number), config={"jobs": [job.to_json()]})
 
 
 def report(scores: dict[str, float | None], *, blocks: int = 2, complete: bool = False) -> dict[str, Any]:

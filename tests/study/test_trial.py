@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
 
+from gifd_ops.attack import OutOfMemoryError, run_attacks
 from gifd_ops.generators.loading import load_generator
 from gifd_ops.generators.protocol import Features
 from gifd_ops.generators.stylegan2 import StyleGan2Generator
@@ -20,8 +21,9 @@ from study.bench import Bench
 from study.job import Job
 from study.ledger import Ledger
 from study.plan import StudyPlan
-from study.trial import run_block
+from study.trial import run_block, run_blocks
 
+SCORES = ["psnr_db", "ssim", "mse", "lpips", "lpips_vgg", "matching_loss", "chosen_stage", "oracle_stage"]
 PUBLISHED = Job(phase="search", trial=0, attempt=1, origin="published", params={})
 
 
@@ -151,6 +153,67 @@ def test_few_rows_at_a_time_give_the_same_rows(bench: Bench, tmp_path: Path) -> 
         first.append(read(ledger, "stages").query("stage == 0").reset_index(drop=True))
     pd.testing.assert_frame_equal(*rows)
     pd.testing.assert_frame_equal(*first, rtol=1e-3)
+
+
+@pytest.fixture
+def several(plan: StudyPlan) -> list[Job]:
+    """Four configs of one schedule, the published recipe among them."""
+    shape = plan.task_info.generator_shape
+    changes: list[dict[str, float]] = [{}, {"lr_first": 0.02, "tv_weight": 0.1}, {"balls": 0, "steps_tilt": 2.0}]
+    points = [plan.search_space.point(change, shape, budget=plan.budget) for change in changes]
+    jobs = [replace(PUBLISHED, trial=trial, origin="search", params=params) for trial, params in enumerate(points, 1)]
+    assert len({plan.configure(job.params, origin=job.origin).fuse_key for job in [PUBLISHED, *jobs]}) == 1
+    return [PUBLISHED, *jobs]
+
+
+def test_configs_run_as_one_leave_the_rows_that_each_leaves_alone(
+    bench: Bench, several: list[Job], tmp_path: Path
+) -> None:
+    """To rounding, which Adam amplifies from stage to stage in single precision: scores are compared in the first."""
+    rows, first = [], []
+    for name, batches in (("one", [several]), ("alone", [[job] for job in several])):
+        ledger = Ledger(tmp_path / name)
+        ledger.create()
+        for batch in batches:
+            run_blocks(bench, batch, 0, ledger)
+        table = read(ledger, "reconstructions").sort_values(["trial", "target_id"], ignore_index=True)
+        amplified = [name for name in table if name.startswith("rank_") or name.endswith("_stage")]
+        rows.append(table.drop(columns=[*SCORES, *amplified, "seconds"]))
+        stages = read(ledger, "stages").sort_values(["trial", "target_id", "stage"], ignore_index=True)
+        first.append(stages.query("stage == 0").reset_index(drop=True))
+        assert len(stages) == 4 * 2 * 4
+        assert len(read(ledger, "images")) == 4 * 2
+    pd.testing.assert_frame_equal(*rows)
+    pd.testing.assert_frame_equal(*first, rtol=1e-3)
+    assert first[0].groupby("target_id").matching_loss.nunique().min() >= 3, "the configs do the same"
+
+
+def test_of_several_configs_those_that_lack_the_block_are_run(bench: Bench, several: list[Job], ledger: Ledger) -> None:
+    run_block(bench, several[1], 0, ledger)
+    part = ledger.results / "reconstructions" / "search-00001-000.parquet"
+    before = part.stat().st_mtime_ns
+    run_blocks(bench, several, 0, ledger)
+    assert part.stat().st_mtime_ns == before
+    assert all(ledger.has_block("search", job.trial, 0) for job in several)
+
+
+def test_configs_too_large_together_are_run_one_by_one(
+    bench: Bench, several: list[Job], ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def run_as_if_memory_were_small(*arguments: Any, **named: Any) -> Any:
+        configs = arguments[3]
+        calls.append(len(configs))
+        if len(configs) > 1 or configs[0].stages[0].lr == 0.02:
+            raise OutOfMemoryError("too large")
+        return run_attacks(*arguments, **named)
+
+    monkeypatch.setattr("study.trial.run_attacks", run_as_if_memory_were_small)
+    run_blocks(bench, several, 0, ledger)
+    assert calls == [4, 1, 1, 1, 1]
+    outcomes = read(ledger, "reconstructions").groupby("trial").outcome.unique()
+    assert [list(found) for found in outcomes] == [["ok"], ["ok"], ["out_of_memory"], ["ok"]]
 
 
 def test_splits_share_neither_images_nor_victims(bench: Bench) -> None:

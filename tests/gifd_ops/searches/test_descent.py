@@ -36,7 +36,7 @@ def go(
 ) -> Descent:
     """A descent of three rows that stay together."""
     opened = Opened(variables=variables, look=look, after_update=after_update)
-    return descend(opened, begin=torch.ones(3, dtype=torch.bool), rates=RATES, signed=signed)
+    return descend(opened, begin=torch.ones(3, dtype=torch.bool), rates=[RATES], signed=signed)
 
 
 def adam(begin: Tensor, slopes: Callable[[Tensor], Tensor], rates: tuple[float, ...]) -> list[Tensor]:

@@ -55,10 +55,12 @@ class Valleys:
         return Valleys(self.starts[row : row + 1], self.last[row : row + 1], self.floor[row : row + 1])
 
 
-def run(valleys: Valleys, *, patience: int = 0, steps: int = len(RATES)) -> tuple[Tensor, Descent]:
+def run(
+    valleys: Valleys, *, patience: int = 0, steps: int = len(RATES), rates: Sequence[Sequence[float]] = ()
+) -> tuple[Tensor, Descent]:
     opened = valleys.open()
     begin = torch.ones(len(valleys.starts), dtype=torch.bool)
-    found = descend(opened, begin=begin, rates=RATES[:steps], signed=False, patience=patience)
+    found = descend(opened, begin=begin, rates=rates or [RATES[:steps]], signed=False, patience=patience)
     return opened.variables[0].detach(), found
 
 
@@ -109,6 +111,27 @@ def test_every_step_taken_is_one_look_and_a_row_that_has_stopped_is_not_looked_a
         assert taken <= last + 1
         if patience == 0:
             assert taken == min(last + 1, len(RATES))
+
+
+@settings(deadline=None, max_examples=30)
+@given(valleys(), st.sampled_from([0, 3]), st.data())
+def test_rows_descend_at_rates_of_their_own_and_stop_when_these_are_used_up(
+    together: Valleys, patience: int, data: st.DataObject
+) -> None:
+    own_rates = st.lists(st.sampled_from([1e-3, 0.1, 0.3, 1e200]), min_size=1, max_size=6)
+    rates = [data.draw(own_rates) for _ in together.starts]
+    values, found = run(together, patience=patience, rates=rates)
+    assert torch.equal(together.looks, found.steps_taken)
+    for row, own_rate in enumerate(rates):
+        own, alone = run(together.only(row), patience=patience, rates=[own_rate])
+        if alone.whole[0]:
+            same(values[row], own[0])
+        same(found.trace[row, : len(own_rate)], alone.trace[0])
+        assert bool(found.trace[row, len(own_rate) :].isnan().all())
+        assert found.images is not None
+        same(found.images[row], None if alone.images is None else alone.images[0])
+        assert found.steps_taken[row] == alone.steps_taken[0] <= len(own_rate)
+        assert found.whole[row] == alone.whole[0]
 
 
 @settings(deadline=None, max_examples=60)
@@ -162,7 +185,7 @@ def test_a_descent_ends_at_once_when_all_rows_have_stopped() -> None:
 def test_rows_that_cannot_part_go_on_until_none_is_left() -> None:
     three = Valleys(torch.ones(3, 2, dtype=torch.float64), last=[1, 4, 2], floor=[0.0] * 3)
     opened = replace(three.open(), part=None)
-    found = descend(opened, begin=torch.ones(3, dtype=torch.bool), rates=RATES, signed=False)
+    found = descend(opened, begin=torch.ones(3, dtype=torch.bool), rates=[RATES], signed=False)
     assert three.looks.tolist() == found.steps_taken.tolist() == [5, 5, 5]
     assert not bool(found.whole.any())
 
@@ -171,7 +194,7 @@ def test_rows_that_cannot_part_go_on_until_none_is_left() -> None:
 def test_rows_that_are_not_to_begin_are_never_looked_at(begin: tuple[bool, ...]) -> None:
     three = Valleys(torch.ones(3, 2, dtype=torch.float64), last=[NEVER] * 3, floor=[0.0] * 3)
     opened = three.open()
-    found = descend(opened, begin=torch.tensor(begin), rates=RATES, signed=False)
+    found = descend(opened, begin=torch.tensor(begin), rates=[RATES], signed=False)
     assert found.whole.tolist() == list(begin)
     assert three.looks.tolist() == [len(RATES) * one for one in begin]
     untouched = opened.variables[0].detach()[~torch.tensor(begin)]
