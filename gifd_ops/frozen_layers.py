@@ -17,7 +17,7 @@ from torch.nn import functional
 from gifd_ops.patches import unfold
 
 MANY_WEIGHTS = 1 << 14  # below this plain convolutions are as fast
-FEW_POSITIONS = 64  # output positions up to which a convolution is a matrix product over the patches of its input
+FEW_POSITIONS = 16  # output positions up to which a convolution is a matrix product over the patches of its input
 
 
 def freeze(network: nn.Module) -> None:

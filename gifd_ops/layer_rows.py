@@ -98,21 +98,20 @@ class NormRows(LayerRows):
 
     layer: nn.BatchNorm2d
 
-    def _standardized(self) -> tuple[Tensor, Tensor]:
-        layer = self.layer
+    def __init__(self, layer: nn.BatchNorm2d, entering: Tensor, leaving: Tensor) -> None:
+        super().__init__(layer, entering, leaving)
         assert layer.running_mean is not None
         assert layer.running_var is not None
-        scale = torch.rsqrt(layer.running_var + layer.eps)[:, None, None]
-        return (self.entering - layer.running_mean[:, None, None]) * scale, scale
+        self.scale = torch.rsqrt(layer.running_var + layer.eps)[:, None, None]
+        shift = -layer.running_mean[:, None, None] * self.scale
+        self.standardized = torch.addcmul(shift, entering, self.scale)
 
     def gradients(self) -> list[Tensor]:
-        standardized, _ = self._standardized()
-        return [(self.leaving * standardized).sum(dim=(2, 3)), self.leaving.sum(dim=(2, 3))]
+        return [(self.leaving * self.standardized).sum(dim=(2, 3)), self.leaving.sum(dim=(2, 3))]
 
     def pull_back(self, directions: list[Tensor]) -> tuple[Tensor, Tensor]:
         gamma, beta = (direction[:, :, None, None] for direction in directions)
-        standardized, scale = self._standardized()
-        return gamma * standardized + beta, gamma * scale * self.leaving
+        return torch.addcmul(beta, gamma, self.standardized), gamma * self.scale * self.leaving
 
 
 class PatchedConvRows(LayerRows):
