@@ -12,9 +12,8 @@ is handed out.
 
 from __future__ import annotations
 
-import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -24,8 +23,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from gifd_ops.seeds import derive_seed
-from search_spaces.base import Frozen
+from study.asking import PHASE, Asker, Choice
 from study.beginning import Beginning
 from study.clerk import Clerk
 from study.groups import Groups
@@ -35,33 +33,16 @@ from study.ledger import Ledger
 from study.numbering import Numbering
 from study.objectives import Front, Scores, gains_by_domain, scores_of, steering_metrics
 from study.plan import StudyPlan
-from study.samplers.registry import CHOOSERS, Question, tpe_of_window
+from study.samplers.registry import CHOOSERS
 
 MOST_ATTEMPTS = 3
 MOST_FAILURES_IN_A_ROW = 3
 AHEAD_FROM = 200  # trials: then an ask of TPE takes some 50 ms
 MOST_AHEAD = 16  # groups asked for that nobody runs yet: what they see grows old
-SLOW_ASK_SECONDS = 0.25  # when SLOW_ASKS of TPE in a row took longer, it reads a window of the history from then on
-SLOW_ASKS = 3
-
-Choice = tuple[str, Mapping[str, float] | None]  # of a new trial: origin, and parameters where no sampler chooses them
 
 
 class StudyError(RuntimeError):
     """Trials fail one after another: something is broken that more trials will not mend."""
-
-
-class OptunaAsk:
-    """Asks a live Optuna trial."""
-
-    def __init__(self, trial: optuna.Trial) -> None:
-        self.trial = trial
-
-    def real(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        return self.trial.suggest_float(name, low, high, log=log)
-
-    def choice(self, name: str, options: tuple[int, ...]) -> int:
-        return int(self.trial.suggest_categorical(name, options))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +61,7 @@ class Search:
     objective: oracle or observable. numbering: which trials of the study are its own, where two searches share one.
     """
 
-    phase = "search"
+    phase = PHASE
 
     def __init__(
         self,
@@ -93,7 +74,7 @@ class Search:
         clerk: Clerk | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.plan, self.ledger, self.trials, self.say = plan, ledger, trials, say
+        self.plan, self.ledger, self.trials = plan, ledger, trials
         self.objective = objective or plan.objective
         self.metrics = steering_metrics(plan, self.objective)
         self.numbering = numbering or Numbering()
@@ -105,8 +86,7 @@ class Search:
         self.outcomes: dict[int, str] = {}
         self.running: set[int] = set()
         self.failures: list[str] = []
-        self._chooser = CHOOSERS[plan.sampler]
-        self._parameters = dict(plan.parameters)
+        self._startup = CHOOSERS[plan.sampler].startup
         self._published: dict[str, Scores] | None = None  # the recipe's scores on every target
         self._learned: dict[int, Learned] = {}
         self._best: int | None = None
@@ -122,11 +102,11 @@ class Search:
         self._told = 0  # trials that a sampler can learn from
         self._randoms = 0  # after the beginning
         self._together_open = True
-        self._slow_asks = 0
         self.clerk = clerk or Clerk(ledger.results / JOURNAL)
         self.study = self._open_study()
-        slow = self.study.user_attrs if plan.sampler == "auto" else {}
-        self._window_from: int | None = slow.get("window_from")  # the first place of windowed asks
+        self.asker = Asker(
+            plan, self.study, objective=self.objective, numbering=self.numbering, groups=self.groups, say=say
+        )
         self._reconcile()
 
     # -- handing out ---------------------------------------------------------------------------------------------
@@ -214,7 +194,7 @@ class Search:
             chosen = self._choose(places)
             for place, (origin, _) in zip(places, chosen, strict=True):
                 self._note_origin(place, origin)
-            self._asked.append((places, self.clerk.do(partial(self._ask_group, places, chosen))))
+            self._asked.append((places, self.clerk.do(partial(self.asker.ask_group, places, chosen))))
             if not self._is_ahead:
                 self._asked[-1][1].result()
 
@@ -239,7 +219,7 @@ class Search:
 
         Those that a sampler draws before it knows enough count towards the plan's share, so small studies lose little.
         """
-        startup = self._chooser.startup
+        startup = self._startup
         due = int(self.plan.random_share * (group.stop - self.beginning.end))
         return startup is None or self._told < startup or self._randoms + len(group) <= due
 
@@ -263,69 +243,6 @@ class Search:
         self._together_open = False
         gains = {number: self.improvement(trial) for number, trial in trials.items()}
         return self.beginning.together(gains, [job["params"] for job in self._jobs.values()])
-
-    # -- asking, on the clerk's thread ---------------------------------------------------------------------------
-
-    def _ask_group(self, places: range, chosen: Sequence[Choice]) -> list[Job]:
-        return [self._ask(place, origin, params) for place, (origin, params) in zip(places, chosen, strict=True)]
-
-    def _ask(self, place: int, origin: str, params: Mapping[str, float] | None) -> Job:
-        """Ask Optuna for the trial at `place`; `params` are its answers where they are known already."""
-        trials = self.study.get_trials(deepcopy=False)
-        given = self._schedule(place, trials) if params is None else params
-        self.study.sampler = self._sampler_of(place, explore=origin != "search" or params is not None)
-        begin = time.perf_counter()
-        if place < len(trials) and trials[place].state != TrialState.WAITING:  # the driver died while it asked
-            if given is not None:
-                self.study._storage.set_trial_system_attr(trials[place]._trial_id, "fixed_params", dict(given))
-            trial = optuna.Trial(self.study, trials[place]._trial_id)
-        else:
-            if given is not None and place == len(trials):  # else one waits already
-                self.study.enqueue_trial(dict(given))
-            trial = self.study.ask()
-        assert trial.number == place
-        answers: dict[str, float] = {}
-        if origin != "published":
-            ask = Frozen(OptunaAsk(trial), dict(self.plan.fixed))
-            self.plan.search_space.suggest(ask, self.plan.task_info.generator_shape, budget=self.plan.budget)
-            answers = ask.params
-        if origin == "search" and params is None:
-            self._note_pace(place, time.perf_counter() - begin)
-        trial.set_user_attr("attempt", 1)
-        trial.set_user_attr("job", {"origin": origin, "params": answers})  # last: the mark of a trial that was asked
-        return Job(phase=self.phase, trial=self.numbering.trial(place), attempt=1, origin=origin, params=answers)
-
-    def _schedule(self, place: int, trials: Sequence[FrozenTrial]) -> Mapping[str, float] | None:
-        """What the first of its group gives the trial at `place`; None where that is itself the first."""
-        first = self.groups.of(place).start
-        if place == first or place < self.beginning.end:
-            return None
-        return self.plan.search_space.schedule_of(trials[first].user_attrs["job"]["params"])
-
-    def _sampler_of(self, place: int, *, explore: bool) -> optuna.samplers.BaseSampler:
-        trial = self.numbering.trial(place)
-        question = Question(
-            seed=derive_seed(self.plan.seed, "ask", trial) % 2**32,
-            study_seed=derive_seed(self.plan.seed, "search", self.objective) % 2**32,
-            place=max(0, place - self.beginning.end),
-            parameters=self._parameters,
-            explore=explore,
-        )
-        windowed = self._window_from is not None and place >= self._window_from
-        return (tpe_of_window if windowed else self._chooser.sampler)(question)
-
-    def _note_pace(self, place: int, seconds: float) -> None:
-        """Turn to a window of the history when whole-history asks have become slow; Optuna's study remembers it."""
-        if self.plan.sampler != "auto" or self._window_from is not None:
-            return
-        self._slow_asks = self._slow_asks + 1 if seconds > SLOW_ASK_SECONDS else 0
-        if self._slow_asks == SLOW_ASKS:
-            self._window_from = place + 1
-            self.study.set_user_attr("window_from", self._window_from)
-            self.say(
-                f"an ask of TPE now takes {seconds:.2f} s: from trial {self.numbering.trial(place + 1)} on it reads "
-                "only the best and the most recent trials"
-            )
 
     # -- learning ------------------------------------------------------------------------------------------------
 
@@ -601,7 +518,7 @@ class Search:
                 origin, params = row["origin"], None if place == 0 else row["params"]
             self._note_origin(place, origin)
             self._next += 1
-            job = self.clerk.do(partial(self._ask, place, origin, params)).result()
+            job = self.clerk.do(partial(self.asker.ask, place, origin, params)).result()
             self._jobs[number] = {"origin": job.origin, "params": job.params}
 
     def _retry(self, number: int) -> Job:

@@ -30,7 +30,7 @@ ONLY_IN = {
     "scipy": {"study/samplers/quasi_random.py"},
     "tensorboard": {"study/event_files.py"},
     "ray": {f"study/{name}.py" for name in ("farm", "schedulers", "worker")},
-    "optuna": {f"study/{name}.py" for name in ("search", "clerk", "journal")}
+    "optuna": {f"study/{name}.py" for name in ("search", "asking", "clerk", "journal")}
     | {f"study/samplers/{name}.py" for name in ("registry", "genetic", "quasi_random", "window")}
     | {"study/replay/proposers.py", "study/upkeep/told.py"},
     "numpy": {"study/racing.py"} | {f"study/replay/{name}.py" for name in ("curves", "pool", "proposers", "walk")},

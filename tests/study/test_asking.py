@@ -66,8 +66,8 @@ def test_a_killed_search_asks_what_it_would_have_asked(
     monkeypatch.setattr(search_module, "AHEAD_FROM", ahead_from)
     monkeypatch.setattr("study.samplers.genetic.POPULATION", 4)
     monkeypatch.setitem(CHOOSERS, "nsga3", Chooser(nsga3, 4))
-    monkeypatch.setattr(search_module, "SLOW_ASK_SECONDS", 0.0)
-    monkeypatch.setattr(search_module, "SLOW_ASKS", 1)  # auto turns to its window at once
+    monkeypatch.setattr("study.asking.SLOW_ASK_SECONDS", 0.0)
+    monkeypatch.setattr("study.asking.SLOW_ASKS", 1)  # auto turns to its window at once
     monkeypatch.setattr("study.samplers.window.NUM_RECENT", 5)
     monkeypatch.setattr("study.samplers.window.NUM_BEST", 3)
     plan, trials = replace(plan, sampler=sampler), 26
@@ -136,14 +136,14 @@ def test_an_ask_that_is_made_ahead_keeps_nobody_waiting(
     monkeypatch.setattr(search_module, "AHEAD_FROM", 3)
     ledger = new_ledger(tmp_path / "results")
     search = Search(plan, ledger, trials=9)
-    slow, ask = 0.2, search._ask
+    slow, ask = 0.2, search.asker.ask
 
     def ask_slowly(*arguments: object) -> Job:
         time.sleep(slow)
         return ask(*arguments)  # type: ignore[arg-type]
 
     play(search, ledger, count=3)
-    monkeypatch.setattr(search, "_ask", ask_slowly)
+    monkeypatch.setattr(search.asker, "ask", ask_slowly)
     waits = []
     for _ in range(20):
         begin = time.perf_counter()
@@ -185,7 +185,7 @@ def test_a_failed_ask_is_not_swallowed(plan: StudyPlan, tmp_path: Path, monkeypa
 def test_slow_asks_turn_to_a_window_of_the_history_and_say_so_once(
     plan: StudyPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_module, "SLOW_ASK_SECONDS", 0.0)
+    monkeypatch.setattr("study.asking.SLOW_ASK_SECONDS", 0.0)
     monkeypatch.setattr("study.samplers.window.NUM_RECENT", 5)
     monkeypatch.setattr("study.samplers.window.NUM_BEST", 3)
     ledger, said = new_ledger(tmp_path / "results"), list[str]()
