@@ -18,13 +18,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from benchmarks.iteration import a_victim
 from benchmarks.timing import in_turns, ratio
 from gifd_ops.first_order import value_and_slope
 from gifd_ops.gradients import observe
 from gifd_ops.matching import CosineMatching, GradientMatching
 from gifd_ops.portraits import SEED_RANGES, draw
-from gifd_ops.tasks import PORTRAITS
-from gifd_ops.victims import build_victim
 
 CELLS = (
     *("lenet:32:1", "lenet:32:8", "convnet:32:1", "convnet:32:8"),
@@ -55,14 +54,7 @@ WAYS: dict[str, Callable[[Tensor, GradientMatching], object]] = {
 
 def prepared(name: str, size_px: int, rows: int) -> tuple[Tensor, GradientMatching]:
     """Guesses, and the distance to the gradients of other portraits."""
-    victim = build_victim(
-        name,
-        seed=1,
-        num_classes=PORTRAITS.num_classes,
-        size_px=size_px,
-        pixel_mean=PORTRAITS.pixel_mean,
-        pixel_std=PORTRAITS.pixel_std,
-    )
+    victim = a_victim(name, size_px)
     truth, labels = draw(SEED_RANGES["tune"][:rows], domain="photo", size_px=size_px)
     guesses, _ = draw(SEED_RANGES["select"][:rows], domain="photo", size_px=size_px)
     return guesses, CosineMatching(victim, observe(victim, truth, labels), labels, restarts=1)
