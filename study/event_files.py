@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from study.background import every
 from study.history import Ended, History
 from study.objectives import scores_of
 
@@ -33,19 +33,11 @@ def check_tensorboard() -> None:
 def event_files(results: Path) -> Iterator[None]:
     """Write event files while the body runs, and the rest at its end."""
     shutil.rmtree(results / FOLDER, ignore_errors=True)
-    history, writer, stop = History(results), _Writer(results / FOLDER), threading.Event()
-
-    def keep_writing() -> None:
-        while not stop.wait(EVERY_SECONDS):
-            writer.write(history, history.read())
-
-    thread = threading.Thread(target=keep_writing, daemon=True)
-    thread.start()
+    history, writer = History(results), _Writer(results / FOLDER)
     try:
-        yield
+        with every(EVERY_SECONDS, lambda: writer.write(history, history.read())):
+            yield
     finally:
-        stop.set()
-        thread.join()
         writer.write(history, history.read())
         writer.close()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,12 +12,14 @@ from typing import TYPE_CHECKING, Protocol
 from rich.console import Console
 from rich.live import Live
 
+from study.background import every
 from study.standing import Best, Standing, time_left
 
 if TYPE_CHECKING:
     from study.both import BothSearches
     from study.search import Search
 
+PANEL_EVERY_SECONDS = 0.5
 PLAIN_EVERY_SECONDS = 5.0
 
 
@@ -77,39 +78,32 @@ def by_domain(scores: dict[str, float], domains: Sequence[str]) -> dict[str, flo
 @contextmanager
 def watch(view: View, console: Console) -> Iterator[None]:
     """Show a search while the body runs, and once more at its end."""
-    stop = threading.Event()
     if console.is_terminal:
         with Live(view.standing().panel(), console=console, refresh_per_second=4) as live:
-            thread = threading.Thread(target=_refresh, args=(view, live, stop), daemon=True)
-            thread.start()
             try:
-                yield
+                with every(PANEL_EVERY_SECONDS, lambda: live.update(view.standing().panel())):
+                    yield
             finally:
-                stop.set()
-                thread.join()
                 live.update(view.standing().panel())
         return
-    thread = threading.Thread(target=_print_lines, args=(view, console, stop), daemon=True)
-    thread.start()
+    lines = _Lines(view, console)
     try:
-        yield
+        with every(PLAIN_EVERY_SECONDS, lines.print_news):
+            yield
     finally:
-        stop.set()
-        thread.join()
         standing = view.standing()
         for text in (*standing.lines()[:-1], standing.line()):
             console.print(text, highlight=False, soft_wrap=True)
 
 
-def _refresh(view: View, live: Live, stop: threading.Event) -> None:
-    while not stop.wait(0.5):
-        live.update(view.standing().panel())
+class _Lines:
+    """Where a search stands in plain lines, one whenever more trials are done."""
 
+    def __init__(self, view: View, console: Console) -> None:
+        self.view, self.console, self.shown = view, console, -1
 
-def _print_lines(view: View, console: Console, stop: threading.Event) -> None:
-    shown = -1
-    while not stop.wait(PLAIN_EVERY_SECONDS):
-        standing = view.standing()
-        if standing.done != shown:
-            shown = standing.done
-            console.print(standing.line(), highlight=False, soft_wrap=True)
+    def print_news(self) -> None:
+        standing = self.view.standing()
+        if standing.done != self.shown:
+            self.shown = standing.done
+            self.console.print(standing.line(), highlight=False, soft_wrap=True)
