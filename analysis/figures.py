@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -65,4 +67,29 @@ def save(figure: Figure, path: Path) -> Sequence[Path]:
     written = [path.with_suffix(".png"), path.with_suffix(".pdf")]
     for file in written:
         figure.savefig(file, dpi=DPI, bbox_inches="tight", pad_inches=0.05, facecolor="white")
+    return written
+
+
+def publish(
+    figure: Figure,
+    path: Path,
+    *,
+    caption: str,
+    tables: Mapping[str, pd.DataFrame],
+    drawn_by: Callable[..., Figure],
+) -> Path:
+    """Keep a figure with all that a paper needs of it; returns the path of its caption, `path`.md.
+
+    Written beside one another: `path`.png and .pdf, each of `tables` as CSV (by the name of its file, without ending),
+    and the caption: what is shown, of how many, with which interval; then the tables and the function that drew it.
+    """
+    save(figure, path)
+    for name, table in tables.items():
+        table.to_csv(path.parent / f"{name}.csv", index=False)
+    listed = ", ".join(f"`{name}.csv`" for name in tables)
+    note = f"{caption.strip()}\n\nNumbers: {listed}. Drawn by `{drawn_by.__module__}.{drawn_by.__qualname__}`.\n"
+    written = path.with_suffix(".md")
+    partial = path.with_name(f".{written.name}.partial")
+    partial.write_text(note)
+    os.replace(partial, written)
     return written
