@@ -31,8 +31,8 @@ from study.job import Job, trial_row
 from study.ledger import Ledger
 from study.options import read_options
 from study.plan import SAMPLERS, StudyPlan
-from study.samplers.genetic import POPULATION, GeneticSampler, distribution_of
-from study.search import Search
+from study.search.samplers.genetic import POPULATION, GeneticSampler, distribution_of
+from study.search.search import Search
 
 Answer = TypeVar("Answer")
 POLL_SECONDS = 0.02

@@ -24,12 +24,12 @@ import ray
 from ray import tune
 
 from benchmarks.trivial import TrivialTrainable
-from study.farm import cluster, run_jobs
+from study.farm.farm import cluster, run_jobs
 from study.job import Job
 from study.ledger import Ledger
 from study.options import read_options
 from study.plan import SAMPLERS, StudyPlan
-from study.search import Search
+from study.search.search import Search
 
 WARM_UP = 20  # trials that are not timed: workers start
 ARGUMENTS = ["--space", "ood", "--domains", "photo,sketch", "--targets-per-domain", "1"]

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gifd_ops.seeds import derive_seed
-from study.racing import Race, t_statistic
+from study.search.racing import Race, t_statistic
 
 Array = NDArray[np.float64]
 Noise = Callable[[np.random.Generator, int, int], Array]

@@ -6,10 +6,10 @@ import random
 from typing import Any
 
 from gifd_ops.seeds import derive_seed
+from study.farm.worker import JobTrainable
 from study.job import Job
 from study.ledger import Ledger
 from study.plan import StudyPlan, split_of
-from study.worker import JobTrainable
 
 
 class TrivialTrainable(JobTrainable):

@@ -7,10 +7,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from study.both import BothSearches
 from study.job import Job
 from study.ledger import Ledger
-from study.search import Search
+from study.search.both import BothSearches
+from study.search.search import Search
 
 
 def choose_finalists(search: Search | BothSearches, results: Path) -> dict[str, int]:

@@ -18,16 +18,16 @@ from study.checks import missing_metrics
 from study.describe import describe_config
 from study.environment import save_environment
 from study.estimate import estimate, measure, workers_of
-from study.event_files import event_files
 from study.ledger import Ledger
-from study.live import SearchView, watch
 from study.lock import only_driver
-from study.objectives import steering_metrics
 from study.options import Launch, read_options
 from study.plan import StudyPlan, control_phase
+from study.search.objectives import steering_metrics
 from study.upkeep.close import close_trials
 from study.upkeep.compact import compact_many
 from study.upkeep.swap import settle
+from study.watch.event_files import event_files
+from study.watch.live import SearchView, watch
 
 ANALYSES = ("analysis.sensitivity", "analysis.generalization", "analysis.pictures", "analysis.findings")
 CONTINUE = "what is finished is kept: the same command continues"
@@ -60,9 +60,9 @@ def command_line(arguments: list[str] | None) -> str:
 
 def run_study(launch: Launch, console: Console, command: str) -> int:
     """Search, re-run the finalists on the test targets, analyze. `command` is what to say if it must be continued."""
-    from study.both import open_search
-    from study.farm import FixedJobs, JobSource, cluster, run_jobs  # Ray takes seconds to import: not for --help
+    from study.farm.farm import FixedJobs, JobSource, cluster, run_jobs  # Ray takes seconds to import: not for --help
     from study.finalists import choose_finalists, final_jobs
+    from study.search.both import open_search
 
     plan, ledger = launch.plan, Ledger(launch.results)
     try:
@@ -153,7 +153,7 @@ def print_heading(launch: Launch, console: Console) -> None:
 
 def _looks(plan: StudyPlan) -> tuple[int, ...]:
     """After how many steering targets a race looks at a trial."""
-    from study.racing import interim_looks  # imports numpy
+    from study.search.racing import interim_looks  # imports numpy
 
     return interim_looks(plan.targets_of("search") * len(plan.steered_domains), looks=plan.num_blocks("search"))
 

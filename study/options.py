@@ -15,13 +15,13 @@ from search_spaces.registry import METHODS, SPACES, get_space
 from study.checks import check_address, check_checkpoint, check_metric, check_networks
 from study.choices import check_name
 from study.conditions import CONTROLS, LABELS, read_controls
-from study.event_files import check_tensorboard
-from study.objectives import check_objective
 from study.parser import build_parser
 from study.plan import OBJECTIVES, RACING, SAMPLERS, Points, StudyPlan
 from study.schema import TABLES
+from study.search.objectives import check_objective
+from study.search.warm_start import earlier_study, kept_points, read_point, warm_points
 from study.versions import check_version
-from study.warm_start import earlier_study, kept_points, read_point, warm_points
+from study.watch.event_files import check_tensorboard
 
 MOST_TARGETS = 256
 MOST_GALLERY = 10_000

@@ -21,7 +21,6 @@ import pyarrow.parquet as pq
 
 from gifd_ops.seeds import derive_seed
 from search_spaces.base import Draw, Frozen
-from study.beginning import Beginning
 from study.job import Job
 from study.launch import CONTINUE
 from study.ledger import Ledger
@@ -29,6 +28,7 @@ from study.lock import only_driver
 from study.options import Launch, read_options
 from study.plan import METRICS, StudyPlan
 from study.replay.pool import PLAN_KEY, TABLE
+from study.search.beginning import Beginning
 
 PHASE = "search"
 
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run_pool(launch: Launch, ledger: Ledger, *, configs: int) -> None:
     """Run the configs that the ledger lacks; what helped is put together last, when all single changes are known."""
-    from study.farm import FixedJobs, cluster, run_jobs  # Ray takes seconds to import: not for --help
+    from study.farm.farm import FixedJobs, cluster, run_jobs  # Ray takes seconds to import: not for --help
 
     plan = launch.plan
     ledger.remove_partials()

@@ -14,8 +14,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from study.history import History
-from study.live import PLAIN_EVERY_SECONDS
+from study.watch.history import History
+from study.watch.live import PLAIN_EVERY_SECONDS
 
 LIVE_EVERY_SECONDS = 2.0
 

@@ -27,14 +27,15 @@ FRAMEWORKS = {
 }
 # The only files of `study` that may import a framework, and the files of `gifd_ops` that must do without any.
 ONLY_IN = {
-    "scipy": {"study/samplers/quasi_random.py"},
-    "tensorboard": {"study/event_files.py"},
-    "ray": {f"study/{name}.py" for name in ("farm", "schedulers", "worker")},
-    "optuna": {f"study/{name}.py" for name in ("search", "asking", "clerk", "journal")}
-    | {f"study/samplers/{name}.py" for name in ("registry", "genetic", "quasi_random", "window")}
+    "scipy": {"study/search/samplers/quasi_random.py"},
+    "tensorboard": {"study/watch/event_files.py"},
+    "ray": {f"study/farm/{name}.py" for name in ("farm", "schedulers", "worker")},
+    "optuna": {f"study/search/{name}.py" for name in ("search", "asking", "clerk", "journal")}
+    | {f"study/search/samplers/{name}.py" for name in ("registry", "genetic", "quasi_random", "window")}
     | {"study/replay/proposers.py", "study/upkeep/told.py"},
-    "numpy": {"study/racing.py"} | {f"study/replay/{name}.py" for name in ("curves", "pool", "proposers", "walk")},
-    "torch": {"study/bench.py", "study/scores.py", "study/trial.py", "study/worker.py", "study/profile.py"}
+    "numpy": {"study/search/racing.py"}
+    | {f"study/replay/{name}.py" for name in ("curves", "pool", "proposers", "walk")},
+    "torch": {"study/bench.py", "study/scores.py", "study/trial.py", "study/farm/worker.py", "study/profile.py"}
     | {"study/upkeep/rescore.py"},
 }
 PLAIN = {f"gifd_ops/{name}.py" for name in ("config", "stages", "quirks", "tasks", "seeds", "perceptual_weights")}
@@ -119,7 +120,7 @@ def test_imports_follow_the_table(path: Path) -> None:
         ("gifd_ops/config.py", "import torch"),
         ("search_spaces/ood.py", "from gifd_ops.attack import run_attack"),
         ("search_spaces/ood.py", "import optuna"),
-        ("study/search.py", "import ray"),
+        ("study/search/search.py", "import ray"),
         ("study/ledger.py", "from optuna import Trial"),
         ("study/plan.py", "import torch"),
         ("study/trial.py", "from analysis.load import load_results"),

@@ -30,12 +30,12 @@ import pyarrow.parquet as pq
 
 from gifd_ops.seeds import derive_seed
 from study.choices import check_name
-from study.racing import interim_looks
 from study.replay.curves import Curves, compute_to_reach, mean_with_interval
 from study.replay.pool import Pool
 from study.replay.proposers import SAMPLERS
 from study.replay.stopping import RULES
 from study.replay.walk import Split, Step, walk
+from study.search.racing import interim_looks
 
 Arm = tuple[str, str]  # sampler, racing
 Found = dict[Arm, Curves]

@@ -21,11 +21,11 @@ from optuna.trial import TrialState, create_trial
 
 from gifd_ops.seeds import derive_seed
 from search_spaces.base import Frozen
-from study.asking import OptunaAsk
-from study.beginning import Beginning
 from study.replay.pool import Pool
-from study.samplers.genetic import distribution_of
-from study.samplers.registry import CHOOSERS, Question
+from study.search.asking import OptunaAsk
+from study.search.beginning import Beginning
+from study.search.samplers.genetic import distribution_of
+from study.search.samplers.registry import CHOOSERS, Question
 
 Untried = NDArray[np.intp]
 

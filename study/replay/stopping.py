@@ -1,7 +1,8 @@
 """ASHA and median stopping for trials that run one after another: Ray's schedulers, restated for a replay.
 
-Like `study.racing.Race` they are told a running trial's scores after each block and answer whether it is stopped. Both
-look at its mean improvement over the published recipe on the targets so far; a trial with a diverged row is stopped.
+Like `study.search.racing.Race` they are told a running trial's scores after each block and answer whether it is
+stopped. Both look at its mean improvement over the published recipe on the targets so far; a trial with a diverged row
+is stopped.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from statistics import fmean, median
 from typing import Protocol
 
-from study.racing import Race, Scores
+from study.search.racing import Race, Scores
 
 MEDIAN_LEAST = 3  # trials seen at a block before its median counts
 

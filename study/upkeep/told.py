@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.beginning import Beginning
-from study.numbering import Numbering
 from study.plan import StudyPlan
+from study.search.beginning import Beginning
+from study.search.numbering import Numbering
 
 JOURNAL = "optuna.journal"
 

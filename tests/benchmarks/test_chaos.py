@@ -16,7 +16,7 @@ from study.job import trial_row
 from study.ledger import Ledger
 from study.options import read_options
 from study.plan import StudyPlan
-from study.search import Search
+from study.search.search import Search
 
 TRIALS = 3
 

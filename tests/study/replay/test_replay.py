@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from study.beginning import Beginning
 from study.options import read_options
 from study.plan import StudyPlan
 from study.replay.command import main
@@ -18,6 +17,7 @@ from study.replay.curves import Curves, compute_to_reach, reached
 from study.replay.pool import PLAN_KEY, Pool
 from study.replay.proposers import SAMPLERS, proposer_of
 from study.replay.walk import Split, Step, walk
+from study.search.beginning import Beginning
 from tests.study.replay.pools import write_pool
 
 CONFIGS = 40

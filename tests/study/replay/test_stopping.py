@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from study.racing import Race
 from study.replay.stopping import Asha, Median, Never, Rule, rule_of
+from study.search.racing import Race
 
 PUBLISHED = {str(target): 20.0 for target in range(8)}
 

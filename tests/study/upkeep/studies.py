@@ -9,10 +9,10 @@ from typing import Any
 
 from PIL import Image
 
-from study.both import open_search
 from study.job import Job, trial_row
 from study.ledger import Ledger
 from study.plan import StudyPlan, split_of
+from study.search.both import open_search
 
 SIZE_PX = 16
 

@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from study.beginning import Beginning
 from study.job import trial_row
 from study.ledger import Ledger
 from study.lock import only_driver
 from study.plan import StudyPlan
-from study.search import Search
+from study.search.beginning import Beginning
+from study.search.search import Search
 from study.upkeep.check import check
 from study.upkeep.commands import main
 from study.upkeep.compact import compact

@@ -14,7 +14,7 @@ from study.job import trial_row
 from study.ledger import BLOCK_TABLES, Ledger
 from study.packs import Span
 from study.plan import StudyPlan
-from study.search import Search
+from study.search.search import Search
 from study.upkeep import compact as compacting
 from study.upkeep.check import check
 from study.upkeep.commands import main

@@ -11,7 +11,7 @@ import pytest
 from study.job import trial_row
 from study.ledger import Ledger
 from study.plan import StudyPlan
-from study.search import Search
+from study.search.search import Search
 from study.upkeep.check import check
 from study.upkeep.commands import main
 from study.upkeep.compact import compact

@@ -13,16 +13,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.load import load_results
-from study.history import History
 from study.ledger import Ledger
 from study.lock import only_driver
 from study.options import read_options
 from study.plan import StudyPlan
 from study.schema import SCHEMA_VERSION, TABLES
-from study.search import Search
+from study.search.search import Search
 from study.upkeep.check import check
 from study.upkeep.commands import main
 from study.versions import CAME_WITH, read_plan, read_values, version_of
+from study.watch.history import History
 from tests.study.upkeep.studies import parts
 
 DATA = Path(__file__).with_name("version-2.tar.xz")

@@ -1,0 +1,1 @@
+"""How Ray runs jobs: workers, early stopping, and what happens when a worker dies. No Optuna."""

@@ -1,0 +1,1 @@
+"""The search: an Optuna study that is asked for trials and told what the ledger says of them. No Ray."""
