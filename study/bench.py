@@ -106,7 +106,7 @@ class Bench:
             return portrait_targets(
                 split,
                 domains=plan.domains,
-                per_domain=plan.targets_per_domain if split == "tune" else plan.test_targets_per_domain,
+                per_domain=plan.test_targets_per_domain if split == "test" else plan.targets_per_domain,
                 seed=plan.seed,
                 size_px=task.size_px,
             )

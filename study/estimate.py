@@ -6,9 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from study.evaluation.choosing import criteria
+from study.evaluation.protocol import Protocol
 from study.plan import StudyPlan
 
 START_SECONDS = 15.0  # until Ray runs and its workers have imported torch
@@ -43,18 +46,34 @@ class Estimate:
         )
 
 
-def estimate(plan: StudyPlan, profile: Profile, *, trials: int, controls: int, workers: int) -> Estimate:
-    """What `trials` of a plan cost, and its finalists under so many controls. Racing may save some of it."""
-    search, test = (plan.targets_of(phase) * len(plan.domains) for phase in ("search", "test"))
-    tests = min(MOST_FINALISTS, trials) * (1 + controls)
+def estimate(plan: StudyPlan, profile: Profile, *, trials: int, protocol: Protocol, workers: int) -> Estimate:
+    """What `trials` of a plan and its evaluation cost, at most; racing may save some of it.
+
+    Other attacks are taken to cost what this one does, and an ablation to change half of the parameters.
+    """
+    tune, test = (plan.targets_of(phase) * len(plan.domains) for phase in ("search", "test"))
+    finalists = min(MOST_FINALISTS, trials)
+    runs = [(trials, tune), (finalists * (1 + len(protocol.controls)), test)]
+    if protocol.select:
+        candidates = 1 + sum(criterion.count for criterion in criteria(plan))
+        runs += [(min(candidates, trials), tune), (min(len(plan.domains), trials), test)]
+    attacks = 1 + len(protocol.methods)
+    steps = len(plan.parameters) // 2 if protocol.ablation else 0
+    ablation = [(steps, tune), (steps, test)]
     per_target = plan.budget * profile.seconds_per_evaluation + profile.seconds_beside
-    rounds = -(-trials // workers) * search + -(-tests // workers) * test
+    rounds = attacks * _rounds(runs, workers=workers) + _rounds(ablation, workers=workers)
+    attacked = attacks * _rounds(runs, workers=1) + _rounds(ablation, workers=1)
     return Estimate(
         seconds=START_SECONDS + rounds * per_target,
         workers=workers,
         worker_bytes=profile.peak_bytes + RAY_BYTES,
-        gradient_evaluations=(trials * search + tests * test) * plan.budget,
+        gradient_evaluations=attacked * plan.budget,
     )
+
+
+def _rounds(runs: Sequence[tuple[int, int]], *, workers: int) -> int:
+    """How many targets one worker after another attacks, in runs of so many configs on so many targets each."""
+    return sum(-(-configs // workers) * targets for configs, targets in runs)
 
 
 def measure(plan: StudyPlan, *, pictures_folder: Path | None) -> Profile:

@@ -99,6 +99,17 @@ class Ledger:
         paths = [self._path(table, _block_name(phase, trial, block)) for block in range(blocks)]
         return pa.concat_tables([TABLES[table].empty_table(), *(read_part(path) for path in paths if path.exists())])
 
+    def phase_rows(self, table: str, phase: str, columns: Sequence[str]) -> list[dict[str, Any]]:
+        """Some columns of all committed rows of a phase, in no order."""
+        paths = [str(path) for path in sorted((self.results / table).rglob("[!.]*.parquet"))]
+        if not paths:
+            return []
+        rows = ds.dataset(paths, schema=TABLES[table], format="parquet")
+        found: list[dict[str, Any]] = rows.to_table(
+            columns=list(columns), filter=pc.field("phase") == phase
+        ).to_pylist()
+        return found
+
     def trial_row(self, phase: str, trial: int) -> dict[str, Any] | None:
         """What is said of a trial as a whole; None if nothing is."""
         found = self.trial_table(phase, trial)

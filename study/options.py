@@ -14,7 +14,8 @@ from search_spaces.base import Range
 from search_spaces.registry import METHODS, SPACES, get_space
 from study.checks import check_address, check_checkpoint, check_metric, check_networks
 from study.choices import check_name
-from study.conditions import CONTROLS, LABELS, read_controls
+from study.conditions import CONTROLS, LABELS
+from study.evaluation.protocol import Protocol, read_protocol
 from study.parser import build_parser
 from study.plan import OBJECTIVES, RACING, SAMPLERS, Points, StudyPlan
 from study.schema import TABLES
@@ -38,7 +39,7 @@ class Launch:
     max_concurrent: int | None
     address: str | None
     pictures_folder: Path | None
-    controls: tuple[str, ...]  # under which the finalists are run on the test targets as well
+    protocol: Protocol  # what is run after the search
     block_timeout: float | None  # seconds; None: by what blocks take
     notes: tuple[str, ...]  # what a person should know before it starts
     tensorboard: bool  # whether event files are written
@@ -64,12 +65,6 @@ def read_options(arguments: list[str] | None) -> Launch:
         check_tensorboard()
     check_name("control", options.control, CONTROLS)
     check_name("way of labels", options.labels, LABELS)
-    controls = read_controls(options.controls)
-    if controls and options.control != "none":
-        raise ValueError(
-            f"--control {options.control} makes the whole study a control, so its finalists cannot be run under "
-            "--controls as well; leave one of them out"
-        )
     _check_counts(options)
     _check_racing(options)
     if not 0 <= options.random_share <= 1:
@@ -115,6 +110,7 @@ def read_options(arguments: list[str] | None) -> Launch:
         configs_per_trial=options.configs_per_trial,
     )
     _check_fuses(plan)
+    protocol = read_protocol(options, plan)
     results: Path = options.results or Path("results") / _results_name(plan)
     if results.exists() and not results.is_dir():
         raise ValueError(f"--results needs a folder; {results} is a file")
@@ -134,7 +130,7 @@ def read_options(arguments: list[str] | None) -> Launch:
         max_concurrent=options.max_concurrent,
         address=options.address or None,
         pictures_folder=folder,
-        controls=controls,
+        protocol=protocol,
         block_timeout=options.block_timeout,
         notes=notes,
         tensorboard=options.tensorboard,
@@ -263,6 +259,23 @@ def _read_fixed(entries: list[str], ranges: dict[str, Range]) -> dict[str, float
             raise ValueError(f"--set {name}={text} lies outside the space: it may be {allowed}")
         fixed[name] = value
     return fixed
+
+
+def find_pictures(folder: Path | None, plan: StudyPlan) -> None:
+    """Raise ValueError unless a study of a person's own pictures is given the folder that holds them."""
+    if plan.pictures is None:
+        if folder is not None:
+            raise ValueError(
+                f"the study attacks no pictures of your own, but --images {folder} was given; leave it out"
+            )
+        return
+    if folder is None:
+        raise ValueError("this study attacks your own pictures; give their folder again (--images FOLDER)")
+    found = {picture.sha256 for picture in scan_pictures(folder, num_classes=plan.task_info.num_classes).values()}
+    if missing := len(set(plan.pictures) - found):
+        raise ValueError(
+            f"{missing} of the study's {len(plan.pictures)} pictures are not in {folder}; give the folder they are in"
+        )
 
 
 def _order_pictures(folder: Path, task: Task, *, seed: int) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from gifd_ops.quirks import CHOICES, COMPAT
 from gifd_ops.tasks import TASKS
 from search_spaces.registry import METHODS, SPACES
 from study.conditions import CONTROLS, LABELS
+from study.evaluation.protocol import add_protocol_options
 from study.plan import METRICS, RACING, SAMPLERS
 
 DESCRIPTION = """\
@@ -119,10 +120,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="configs of one layer schedule that a worker runs as one computation (%(default)s)",
     )
 
+    add_protocol_options(parser)
     measure = parser.add_argument_group("what to measure")
-    measure.add_argument(
-        "--controls", default="none", metavar="LIST", help="run the finalists under these controls too, or all (none)"
-    )
     measure.add_argument(
         "--gallery",
         type=int,

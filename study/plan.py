@@ -103,20 +103,21 @@ class StudyPlan:
         return -(-self.targets_of(phase) // self.block_targets_per_domain)
 
     def targets_of(self, phase: str) -> int:
-        """Targets per domain in a phase (search or test)."""
+        """Targets per domain in a phase. A person's pictures may be too few to choose among finalists: then 0."""
         if self.pictures is not None:
             return len(self.picture_split(split_of(phase)))
-        return self.targets_per_domain if phase == "search" else self.test_targets_per_domain
+        return self.test_targets_per_domain if split_of(phase) == "test" else self.targets_per_domain
 
     def picture_split(self, split: str) -> tuple[str, ...]:
         """The pictures of a split: disjoint ones, unless there are too few."""
         assert self.pictures is not None
         if self.reuses_pictures:
-            return self.pictures
+            return () if split == "select" else self.pictures
         tune = min(self.targets_per_domain, len(self.pictures) // 2)
-        if split == "tune":
-            return self.pictures[:tune]
-        return self.pictures[tune : tune + self.test_targets_per_domain]
+        test = tune + self.test_targets_per_domain
+        bounds = {"tune": (0, tune), "test": (tune, test), "select": (test, test + self.targets_per_domain)}
+        first, end = bounds[split]
+        return self.pictures[first:end]
 
     @property
     def reuses_pictures(self) -> bool:
@@ -198,8 +199,8 @@ def control_phase(control: str) -> str:
 
 
 def split_of(phase: str) -> str:
-    """The split whose targets a phase attacks: `test` and its controls share theirs."""
-    return "tune" if phase == "search" else "test"
+    """The split whose targets a phase attacks: `test`, its controls and the steps of an ablation share theirs."""
+    return {"search": "tune", "ablation_order": "tune", "select": "select"}.get(phase, "test")
 
 
 def _short(value: object) -> str:

@@ -22,12 +22,12 @@ import pyarrow.parquet as pq
 from gifd_ops.seeds import derive_seed
 from search_spaces.base import Draw, Frozen
 from study.job import Job
-from study.launch import CONTINUE
 from study.ledger import Ledger
 from study.lock import only_driver
 from study.options import Launch, read_options
 from study.plan import METRICS, StudyPlan
 from study.replay.pool import PLAN_KEY, TABLE
+from study.run import CONTINUE
 from study.search.beginning import Beginning
 
 PHASE = "search"

@@ -110,12 +110,6 @@ class BothSearches:
     def best(self) -> int | None:
         return self.oracle.best()
 
-    def best_oracle(self) -> int | None:
-        return self.oracle.best_oracle()
-
-    def best_observable(self) -> int | None:
-        return self.observable.best_observable()
-
     def job_of(self, trial: int) -> Mapping[str, Any]:
         """Origin and parameters of a trial."""
         return self._owner(trial).job_of(trial)

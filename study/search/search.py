@@ -15,9 +15,8 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
-from statistics import fmean
 from typing import Any
 
 import optuna
@@ -31,8 +30,9 @@ from study.search.beginning import Beginning
 from study.search.clerk import Clerk
 from study.search.groups import Groups
 from study.search.journal import JOURNAL
+from study.search.judging import Learned, judge
 from study.search.numbering import Numbering
-from study.search.objectives import Front, Scores, gains_by_domain, scores_of, steering_metrics
+from study.search.objectives import Front, Scores, scores_of, steering_metrics
 from study.search.samplers.registry import CHOOSERS
 
 MOST_ATTEMPTS = 3
@@ -43,16 +43,6 @@ MOST_AHEAD = 16  # groups asked for that nobody runs yet: what they see grows ol
 
 class StudyError(RuntimeError):
     """Trials fail one after another: something is broken that more trials will not mend."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Learned:
-    """What a search keeps of a trial that ended."""
-
-    outcome: str  # ok, diverged, out_of_memory, stopped
-    values: tuple[float, ...] | None  # what steers: mean paired improvements, higher is better; None: unknown
-    by_domain: dict[str, float]  # mean paired improvement in the plan's metric
-    loss: float | None  # mean matching loss on the steered domains
 
 
 class Search:
@@ -311,7 +301,9 @@ class Search:
         elif self._published is None:
             self._waiting.append((trial, outcome))
             return
-        learned = self._judge(trial, rows, outcome)
+        learned = judge(
+            rows, self._published, plan=self.plan, metrics=self.metrics, outcome=outcome, is_published=trial == 0
+        )
         self._keep(trial, learned)
         complete = not stopped and learned.values is not None  # else TPE ranks it last
         step = len({row["block"] for row in rows})
@@ -320,22 +312,6 @@ class Search:
             waiting, self._waiting = self._waiting, []
             for other, outcome in waiting:
                 self._learn(other, stopped=outcome == "stopped")
-
-    def _judge(self, trial: int, rows: list[dict[str, Any]], outcome: str) -> Learned:
-        """What rows say of a trial. One with a diverged row has no value, unless it is the recipe itself."""
-        assert self._published is not None
-        names = dict.fromkeys((*self.metrics, self.plan.metric))
-        gains = {name: gains_by_domain(name, rows, self._published) for name in names}
-        steered = self.plan.steered_domains
-        means = [[gain for domain in steered for gain in gains[name].get(domain, [])] for name in self.metrics]
-        fine = trial == 0 or all(row["outcome"] == "ok" for row in rows)
-        losses = [row["matching_loss"] for row in rows if row["domain"] in steered and row["outcome"] == "ok"]
-        return Learned(
-            outcome=outcome,
-            values=tuple(fmean(found) for found in means) if fine and all(means) else None,
-            by_domain={domain: fmean(found) for domain, found in gains[self.plan.metric].items()},
-            loss=fmean(losses) if losses else None,
-        )
 
     def _keep(self, trial: int, learned: Learned) -> None:
         self.outcomes[trial], self._learned[trial] = learned.outcome, learned
@@ -388,28 +364,6 @@ class Search:
     def best(self) -> int | None:
         """The trial of largest improvement, the published recipe among them; None before there is any."""
         return self._best
-
-    def best_oracle(self) -> int | None:
-        """The trial of largest improvement in the plan's metric, whatever steers the search."""
-        if self.objective == "oracle":
-            return self._best
-        gains = {
-            trial: fmean(learned.by_domain[domain] for domain in self.plan.steered_domains)
-            for trial, learned in self._learned.items()
-            if learned.outcome == "ok" and learned.by_domain.keys() >= set(self.plan.steered_domains)
-        }
-        return max(gains, key=lambda trial: (gains[trial], -trial)) if gains else None
-
-    def best_observable(self) -> int | None:
-        """The trial that an attacker without the private images would choose: least mean matching loss."""
-        if self.objective == "observable":
-            return self._best
-        losses = {
-            trial: learned.loss
-            for trial, learned in self._learned.items()
-            if learned.outcome == "ok" and learned.loss is not None
-        }
-        return min(losses, key=lambda trial: (losses[trial], trial)) if losses else None
 
     def job_of(self, trial: int) -> Mapping[str, Any]:
         """Origin and parameters of a trial."""

@@ -6,23 +6,34 @@ from pathlib import Path
 import pytest
 
 from study.estimate import START_SECONDS, Estimate, Profile, estimate, measure, workers_of
+from study.evaluation.protocol import PROTOCOLS, QUICK
 from study.plan import StudyPlan
 
 PROFILE = Profile(seconds_per_evaluation=0.01, seconds_beside=0.1, peak_bytes=500_000_000)
 
 
 def test_evaluations_are_those_of_search_and_finalists(plan: StudyPlan) -> None:
-    cost = estimate(plan, PROFILE, trials=10, controls=0, workers=1)
+    cost = estimate(plan, PROFILE, trials=10, protocol=QUICK, workers=1)
     assert cost.gradient_evaluations == 10 * 2 * 24 + 3 * 2 * 24
-    assert estimate(plan, PROFILE, trials=10, controls=3, workers=1).gradient_evaluations == 10 * 2 * 24 + 12 * 2 * 24
-    assert estimate(plan, PROFILE, trials=1, controls=0, workers=1).gradient_evaluations == 2 * 2 * 24
+    controlled = replace(QUICK, controls=("other_image",) * 3)
+    cost = estimate(plan, PROFILE, trials=10, protocol=controlled, workers=1)
+    assert cost.gradient_evaluations == 10 * 2 * 24 + 12 * 2 * 24
+    assert estimate(plan, PROFILE, trials=1, protocol=QUICK, workers=1).gradient_evaluations == 2 * 2 * 24
 
 
 def test_workers_share_the_trials(plan: StudyPlan) -> None:
-    one = estimate(plan, PROFILE, trials=300, controls=0, workers=1).seconds - START_SECONDS
-    three = estimate(plan, PROFILE, trials=300, controls=0, workers=3).seconds - START_SECONDS
+    one = estimate(plan, PROFILE, trials=300, protocol=QUICK, workers=1).seconds - START_SECONDS
+    three = estimate(plan, PROFILE, trials=300, protocol=QUICK, workers=3).seconds - START_SECONDS
     assert one == pytest.approx(3 * three)
     assert one == pytest.approx((300 + 3) * 2 * (24 * 0.01 + 0.1))
+
+
+def test_the_full_protocol_counts_every_attack(plan: StudyPlan) -> None:
+    quick, full = (
+        estimate(plan, PROFILE, trials=32, protocol=PROTOCOLS[name], workers=1).gradient_evaluations
+        for name in ("quick", "full")
+    )
+    assert full > 6 * quick
 
 
 def test_an_estimate_reads_as_a_sentence() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 from dataclasses import replace
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from study.finalists import choose_finalists
+from study.evaluation.choosing import choose_finalists
 from study.job import Job
 from study.ledger import Ledger
 from study.options import read_options
@@ -104,11 +103,11 @@ def test_a_front_holds_exactly_what_nothing_beats() -> None:
 def test_the_observable_search_ends_where_the_matching_loss_is_least(plan: StudyPlan, ledger: Ledger) -> None:
     search = Search(replace(plan, objective="observable"), ledger, trials=45)
     jobs = {job.trial: job for job in play(search, ledger)}
-    best = search.best_observable()
-    assert best is not None
+    finalists = choose_finalists(search.plan, ledger, by_domain=False)
+    best = finalists["observable"]
     assert losing(jobs[best]) == min(map(losing, jobs.values()))
     assert search.improvement(best) == pytest.approx(math.log(losing(jobs[0]) / losing(jobs[best])))
-    assert search.best_oracle() == max(jobs, key=lambda trial: jobs[trial].params.get("lr_first", 0.0))
+    assert finalists["oracle"] == max(jobs, key=lambda trial: jobs[trial].params.get("lr_first", 0.0))
     assert search.published == {"photo-0": 10.0, "sketch-0": 10.0}, "what is reported stays leakage"
 
 
@@ -118,13 +117,12 @@ def test_several_metrics_give_a_front_that_the_finalists_end(sampler: str, plan:
     search = Search(plan, ledger, trials=32)
     jobs = {job.trial: job for job in play(search, ledger)}
     assert {trial.number for trial in search.study.best_trials} >= search.front.values.keys()
-    finalists = choose_finalists(search, ledger.results)
+    finalists = choose_finalists(search.plan, ledger, by_domain=False)
     assert finalists["oracle"] == max(jobs, key=lambda trial: jobs[trial].params.get("lr_first", 0.0))
     assert finalists["front_matching_loss"] == min(jobs, key=lambda trial: losing(jobs[trial]))
-    assert json.loads((ledger.results / "finalists.json").read_text()) == finalists
     again = Search(plan, ledger, trials=32)
     assert again.front.values == search.front.values
-    assert choose_finalists(again, ledger.results) == finalists
+    assert choose_finalists(again.plan, ledger, by_domain=False) == finalists
 
 
 def test_a_stopped_trial_is_pruned_with_its_value_so_far_and_done_for_good(ledger: Ledger, tmp_path: Path) -> None:
@@ -146,7 +144,7 @@ def test_a_stopped_trial_is_pruned_with_its_value_so_far_and_done_for_good(ledge
     for again in (search, Search(plan, ledger, trials=4)):
         assert again.outcomes[job.trial] == "stopped"
         assert again.improvement(job.trial) is None
-        assert job.trial not in choose_finalists(again, ledger.results).values()
+        assert job.trial not in choose_finalists(again.plan, ledger, by_domain=False).values()
     (ledger.results / "optuna.journal").unlink()
     rebuilt = Search(plan, ledger, trials=4)
     assert rebuilt.outcomes[job.trial] == "stopped"
@@ -188,7 +186,7 @@ def test_both_searches_take_turns_in_one_ledger_and_each_finds_its_own(
     shared = search.oracle.numbering.shared
     later = {side: [job for job in jobs[shared:] if (job.trial - shared) % 2 == side] for side in (0, 1)}
     assert sum(losing(job) for job in later[1]) < sum(losing(job) for job in later[0])
-    finalists = choose_finalists(search, ledger.results)
+    finalists = choose_finalists(search.plan, ledger, by_domain=False)
     of_oracle, of_observable = ({job.trial: job for job in [*jobs[:shared], *later[side]]} for side in (0, 1))
     assert finalists["oracle"] == max(of_oracle, key=lambda trial: of_oracle[trial].params.get("lr_first", 0.0))
     assert finalists["observable"] == min(of_observable, key=lambda trial: losing(of_observable[trial]))

@@ -1,0 +1,124 @@
+"""A study from its first job to its last sentence: search, evaluation, other attacks, analysis."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+from rich.console import Console
+
+from study.checks import missing_metrics
+from study.environment import save_environment
+from study.evaluation.methods import folders_of_methods, method_launches
+from study.heading import heading
+from study.ledger import Ledger
+from study.lock import only_driver
+from study.options import Launch
+from study.plan import StudyPlan
+from study.upkeep.close import close_trials
+from study.upkeep.compact import compact_many
+from study.upkeep.swap import settle
+from study.watch.event_files import event_files
+from study.watch.live import SearchView, watch
+
+ANALYSES = ("sensitivity", "generalization", "stages", "pictures")
+CONTINUE = "what is finished is kept: the same command continues"
+
+
+def run_study(launch: Launch, console: Console, *, command: str, search: bool = True) -> int:
+    """Run a study and those of other attacks beside it, then analyze. Returns the exit code.
+
+    command: what to say if it must be continued. search: whether trials are asked for; without, what is there is
+    evaluated.
+    """
+    from study.farm.farm import cluster  # Ray takes seconds to import: not for --help
+
+    others = method_launches(launch)
+    try:
+        prepare(launch, console)
+        with cluster(launch.address, max_concurrent=launch.max_concurrent) as workers:
+            _conduct(launch, console, workers=workers, search=search)
+            for place, other in enumerate(others, start=1):
+                console.print(f"\n== another attack, tuned alike ({place} of {len(others)})")
+                with only_driver(other.results, trials=other.trials):
+                    other.plan.save(other.results)
+                    prepare(other, console)
+                    _conduct(other, console, workers=workers, search=True)
+    except (RuntimeError, OSError) as error:
+        print(f"study: {error}\nstudy: {CONTINUE}\n{command}", file=sys.stderr)
+        return 1
+    return analyze(launch.results, console)
+
+
+def prepare(launch: Launch, console: Console) -> None:
+    """Bring the results folder in order, and say what is about to happen."""
+    ledger = Ledger(launch.results)
+    if (done := settle(launch.results)) is not None:
+        console.print(done)
+    save_environment(launch.plan, launch.results)
+    ledger.remove_partials()
+    for part in ledger.set_aside_damaged():
+        again = "it is listed anew with the next block" if part.parts[0] == "targets" else "its block is run again"
+        console.print(f"set aside {part}, which cannot be read; {again}")
+    for line in heading(launch):
+        console.print(line)
+    if missing := missing_metrics():
+        console.print(f"{' and '.join(missing)} stay empty: weights are missing (see docs/results.md, LPIPS)\n")
+
+
+def _conduct(launch: Launch, console: Console, *, workers: int, search: bool) -> None:
+    """Search and evaluate one study on a cluster that is there."""
+    from study.evaluation.phases import evaluate
+    from study.farm.farm import JobSource, run_jobs
+    from study.search.both import open_search
+
+    plan, ledger = launch.plan, Ledger(launch.results)
+
+    def run(source: JobSource, plan: StudyPlan, ledger: Ledger) -> None:
+        run_jobs(
+            source,
+            plan,
+            ledger,
+            pictures_folder=launch.pictures_folder,
+            max_concurrent=workers,
+            block_timeout=launch.block_timeout,
+        )
+
+    if search:
+        source = open_search(plan, ledger, trials=launch.trials, say=console.print)
+        events = event_files(launch.results) if launch.tensorboard else nullcontext()
+        with events, watch(SearchView(source, workers=workers), console):
+            run(source, plan, ledger)
+    evaluate(plan, ledger, launch.protocol, run=run, say=lambda step: console.print(f"\n{step}"))
+    close_trials(ledger, plan)
+    ledger.remove_partials()  # of workers that were killed; none runs any more
+    if (packed := compact_many(launch.results)) is not None:
+        console.print(f"\n{packed}")
+
+
+def analyze(results: Path, console: Console) -> int:
+    """Run the analyses as processes of their own (`study` never imports `analysis`); findings and path come last."""
+    console.print()
+    commands = [[f"analysis.{name}", str(results)] for name in ANALYSES]
+    if others := folders_of_methods(results):
+        output = ["--output", str(results / "analysis")]
+        commands.append(["analysis.methods", str(results), *map(str, others), *output])
+    running = [
+        subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        for command in commands
+    ]
+    status = 0
+    for process in running:
+        _, said = process.communicate()
+        print(said, end="", file=sys.stderr)
+        if process.returncode not in (0, 2):  # 2: there was too little to say anything, and it said so
+            status = 1
+    if subprocess.run([sys.executable, "-m", "analysis.findings", str(results)]).returncode not in (0, 2):
+        status = 1
+    figures = sorted((results / "analysis").glob("*.png"))
+    if figures:
+        console.print("figures: " + ", ".join(map(str, figures)))
+    console.print(f"results: {results}")
+    return status
