@@ -37,14 +37,18 @@ def run_study(launch: Launch, console: Console, *, command: str, search: bool = 
 
     others = method_launches(launch)
     try:
-        prepare(launch, console)
+        _bring_in_order(launch, console)
+        for line in heading(launch):
+            console.print(line)
+        if missing := missing_metrics():
+            console.print(f"{' and '.join(missing)} stay empty: weights are missing (see docs/results.md, LPIPS)\n")
         with cluster(launch.address, max_concurrent=launch.max_concurrent) as workers:
             _conduct(launch, console, workers=workers, search=search)
             for place, other in enumerate(others, start=1):
-                console.print(f"\n== another attack, tuned alike ({place} of {len(others)})")
+                console.print(f"\n== {other.plan.method}, tuned alike ({place} of {len(others)} other attacks)\n")
                 with only_driver(other.results, trials=other.trials):
                     other.plan.save(other.results)
-                    prepare(other, console)
+                    _bring_in_order(other, console)
                     _conduct(other, console, workers=workers, search=True)
     except (RuntimeError, OSError) as error:
         print(f"study: {error}\nstudy: {CONTINUE}\n{command}", file=sys.stderr)
@@ -52,8 +56,8 @@ def run_study(launch: Launch, console: Console, *, command: str, search: bool = 
     return analyze(launch.results, console)
 
 
-def prepare(launch: Launch, console: Console) -> None:
-    """Bring the results folder in order, and say what is about to happen."""
+def _bring_in_order(launch: Launch, console: Console) -> None:
+    """Mend what an interrupted run left behind, and note what this one runs on."""
     ledger = Ledger(launch.results)
     if (done := settle(launch.results)) is not None:
         console.print(done)
@@ -62,10 +66,6 @@ def prepare(launch: Launch, console: Console) -> None:
     for part in ledger.set_aside_damaged():
         again = "it is listed anew with the next block" if part.parts[0] == "targets" else "its block is run again"
         console.print(f"set aside {part}, which cannot be read; {again}")
-    for line in heading(launch):
-        console.print(line)
-    if missing := missing_metrics():
-        console.print(f"{' and '.join(missing)} stay empty: weights are missing (see docs/results.md, LPIPS)\n")
 
 
 def _conduct(launch: Launch, console: Console, *, workers: int, search: bool) -> None:

@@ -232,3 +232,37 @@ def test_a_running_cluster_of_two_nodes_is_used(tmp_path: Path) -> None:
     finally:
         nodes.shutdown()
     check_nothing_lost_or_doubled(results, trials=3)
+
+
+def evaluate(results: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "study.evaluate", str(results), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_a_killed_evaluation_continues_and_doubles_nothing(results: Path) -> None:
+    """Everything that the full protocol runs, with one other attack, killed in the middle of every phase."""
+    arguments = ["--protocol", "full", "--methods", "ig"]
+    for phase in ("select", "test_other_image", "ablation"):
+        process = evaluate(results, *arguments)
+        wait_for(lambda phase=phase: any((results / "reconstructions").glob(f"{phase}-*")), process)  # type: ignore[misc]
+        process.kill()
+        process.communicate()
+    finish(evaluate(results, *arguments))
+    rows = pd.read_parquet(results / "reconstructions")
+    assert not rows.duplicated(["phase", "trial", "target_id"]).any()
+    controls = {"test_noise_gradient", "test_other_image", "test_untrained_generator"}
+    assert set(rows.phase) == {"search", "select", "test", "ablation_order", "ablation"} | controls
+    assert rows.groupby("target_id").split.nunique().max() == 1, "no image is in two splits"
+    finalists = json.loads((results / "finalists.json").read_text())
+    assert {"published", "oracle", "observable", "oracle_photo", "oracle_sketch"} == finalists.keys()
+    path = json.loads((results / "ablation.json").read_text())["steps"]
+    first, last = path[0]["trial"], path[-1]["trial"]
+    psnr = rows[rows.phase == "ablation"].groupby("trial").psnr_db.mean()
+    tested = rows[rows.phase == "test"].groupby("trial").psnr_db.mean()
+    assert psnr[first] == pytest.approx(tested[0], abs=0.2)
+    assert psnr[last] == pytest.approx(tested[finalists["oracle"]], abs=0.2)
+    other = pd.read_parquet(results / "methods" / "ig" / "reconstructions")
+    assert set(other[other.phase == "test"].target_id) == set(rows[rows.phase == "test"].target_id)
+    assert other[other.phase == "search"].trial.nunique() == rows[rows.phase == "search"].trial.nunique()
+    assert set(pd.read_csv(results / "analysis" / "methods.csv").method) == {"gifd", "ig"}
