@@ -21,7 +21,17 @@ def run_command(
     parser = argparse.ArgumentParser(prog=f"python -m analysis.{name}", description=description)
     parser.add_argument("results", metavar="RESULTS", help="the results folder of a study, such as results/ood")
     arguments = parser.parse_args(argv)
-    return report(name, lambda: action(load_results(arguments.results)))
+    return report(name, lambda: analyze(load_results(arguments.results), action))
+
+
+def analyze(results: Results, action: Callable[[Results], Sequence[str]]) -> list[str]:
+    """The lines of an analysis, then the notes of reading the results."""
+    return [*action(results), *notes_of(results)]
+
+
+def notes_of(*studies: Results) -> list[str]:
+    """What must be known of results that were read: a line a note."""
+    return [f"note: {note}" for results in studies for note in results.notes]
 
 
 def report(name: str, lines_of: Callable[[], Sequence[str]]) -> int:

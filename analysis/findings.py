@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from analysis.command import run_command
 from analysis.generalization import tested_improvement
-from analysis.importance import distinguishable, importances, searched_trials
 from analysis.load import Results
+from analysis.parameters.importance import distinguishable, importances
+from analysis.parameters.searched import searched_trials
+from analysis.parameters.survivors import beside_random, random_importances, random_verdict
 from analysis.sensitivity import SEED
 from analysis.stats import Estimate, mean_interval, rounded
 
@@ -63,7 +65,7 @@ def _improvement_finding(results: Results) -> Finding:
     mine = tested[tested["trial"] == trial]
     if mine.empty:
         return Finding(f"Trial {trial}, the tuned choice, has no score on any test image: nothing can be said.", None)
-    places = {domain: _place(str(domain), results.steered_domains) for domain in mine["domain"].unique()}
+    places = {domain: _place(str(domain), results) for domain in mine["domain"].unique()}
     clauses: list[str] = []
     first: Estimate | None = None
     for place in sorted(set(places.values()), key=_ORDER.index):
@@ -81,10 +83,14 @@ def _improvement_finding(results: Results) -> Finding:
 
 _OOD, _PHOTO, _USER = "on out-of-distribution images", "on photos", "on your pictures"
 _UNSTEERED = "on out-of-distribution images that did not steer the search"
-_ORDER = [_USER, _OOD, _UNSTEERED, _PHOTO]
+_OWN = "on images of what its generator was trained on"  # of a task that is not built in
+_ORDER = [_USER, _OOD, _UNSTEERED, _PHOTO, _OWN]
 
 
-def _place(domain: str, steered: Sequence[str]) -> str:
+def _place(domain: str, results: Results) -> str:
+    own, steered = results.plan.get("own_task"), results.steered_domains
+    if own is not None:
+        return _OWN if domain in own["in_distribution"] else _OOD if domain in steered else _UNSTEERED
     if domain in ("photo", "user"):
         return _PHOTO if domain == "photo" else _USER
     return _OOD if domain in steered else _UNSTEERED
@@ -109,7 +115,8 @@ def _left_out(results: Results, trial: int, num_scored: int) -> str:
 
 def _parameter_finding(results: Results) -> Finding:
     try:
-        table = importances(searched_trials(results), seed=SEED).dropna(subset=["importance"])
+        trials = searched_trials(results)
+        table = importances(trials, seed=SEED).dropna(subset=["importance"])
     except ValueError as error:
         return Finding(f"Which parameter matters most cannot be said: {error}.", None)
     if table.empty:
@@ -124,7 +131,10 @@ def _parameter_finding(results: Results) -> Finding:
             f"No parameter can be told apart from no effect in {best['num_trials']} trials; "
             f"`{best['parameter']}` comes first ({numbers}; chance reaches {rounded(best['null_95'], 2)}).", estimate
         )  # fmt: skip
-    text = f"During the search `{best['parameter']}` matters most ({numbers})"
+    table = beside_random(table, random_importances(trials, seed=SEED))
+    leading = table[table["parameter"] == best["parameter"]].iloc[0]
+    checked = random_verdict(leading, int(trials.at_random.sum()))
+    text = f"During the search `{best['parameter']}` matters most ({numbers}; {checked})"
     lost = [row for row in rows if not distinguishable(row)]
     if lost and len(told) == 1:
         text += "; no other parameter can be told apart from no effect"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,22 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from analysis.metric import Metric, leakage_metric
-from study.schema import TABLES
+from study.schema import SCHEMA_VERSION, TABLES
 
 _PLAN, _FINALISTS = "plan.json", "finalists.json"
 
 
 @dataclass(frozen=True)
 class Results:
-    """A results folder. `finalists` maps published, oracle and observable to trials; None before the test phase."""
+    """A results folder. `finalists` maps published, oracle and observable to trials; None before the test phase.
+
+    Readers raise ValueError for a part that cannot be read, and note what parts of earlier versions lack.
+    """
 
     path: Path
     plan: Mapping[str, Any]
     finalists: Mapping[str, int] | None
+    notes: dict[str, None] = field(default_factory=dict, compare=False)  # in the order of their coming
 
     @property
     def metric(self) -> Metric:
@@ -43,6 +47,13 @@ class Results:
     def reconstructions(self, columns: Sequence[str], phase: str | None = None) -> pd.DataFrame:
         """`columns` of the reconstructions of `phase` (search or test; None: both). A null score reads as NaN."""
         return _frame(self._read("reconstructions", columns, phase))
+
+    def stages(self, columns: Sequence[str], phase: str) -> pa.Table:
+        """`columns` of the stages of `phase`, as few bytes as will do: ten million rows are common.
+
+        Strings are dictionaries and floats take four bytes, but for the matching loss, whose least value decides.
+        """
+        return self._read("stages", columns, phase, schema=_compact(TABLES["stages"]))
 
     def images(self, columns: Sequence[str], phase: str | None = None) -> pd.DataFrame:
         """`columns` of the reconstructed images of `phase`; `png` holds bytes."""
@@ -69,13 +80,48 @@ class Results:
         searched = trials[(trials["phase"] == "search") & (trials["origin"] != "method")]
         return searched.set_index("trial")[sorted(names)].dropna(how="all").dropna(axis="columns", how="all")
 
-    def _read(self, name: str, columns: Sequence[str], phase: str | None) -> pa.Table:
+    def _read(
+        self, name: str, columns: Sequence[str], phase: str | None, *, schema: pa.Schema | None = None
+    ) -> pa.Table:
+        schema = schema or TABLES[name]
         folder = self.path / name
         if not folder.is_dir():
-            return TABLES[name].empty_table().select(list(columns))
-        rows = ds.dataset(folder, schema=TABLES[name], format="parquet")
+            return schema.empty_table().select(list(columns))
         chosen = None if phase is None else pc.field("phase") == phase
-        return rows.to_table(columns=list(columns), filter=chosen)
+        try:
+            rows = ds.dataset(folder, schema=schema, format=_format(schema))
+            table = rows.to_table(columns=list(columns), filter=chosen)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(
+                f"{folder} cannot be read ({str(error).splitlines()[0]}); run: python -m study.ledger check {self.path}"
+            ) from error
+        self._note_older(name, rows, columns)
+        return table
+
+    def _note_older(self, name: str, rows: ds.Dataset, columns: Sequence[str]) -> None:
+        """Note the columns that parts lack. Raises ValueError if every row must have them."""
+        lacking: dict[str, int] = {}
+        fragments = list(rows.get_fragments())
+        for fragment in fragments:  # their footers have been read by now
+            for column in set(columns).difference(fragment.physical_schema.names):
+                lacking[column] = lacking.get(column, 0) + 1
+        remedy = f"run: python -m study.ledger migrate {self.path}"
+        for column, count in sorted(lacking.items()):
+            said = f"{count} of {len(fragments)} parts of {name} are of an earlier version and hold no {column}"
+            if not TABLES[name].field(column).nullable:
+                raise ValueError(f"{said}, which every row of version {SCHEMA_VERSION} has; {remedy}")
+            self.notes[f"{said}, which reads as absent; {remedy}"] = None
+
+
+def _compact(schema: pa.Schema) -> pa.Schema:
+    narrow = {pa.string(): pa.dictionary(pa.int32(), pa.string()), pa.float64(): pa.float32()}
+    return pa.schema(
+        [each if each.name == "matching_loss" else each.with_type(narrow.get(each.type, each.type)) for each in schema]
+    )
+
+
+def _format(schema: pa.Schema) -> ds.ParquetFileFormat:
+    return ds.ParquetFileFormat(dictionary_columns=[f.name for f in schema if pa.types.is_dictionary(f.type)])
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:
@@ -83,28 +129,52 @@ def _frame(table: pa.Table) -> pd.DataFrame:
     return frame
 
 
-def _read_json(path: Path) -> Any:
+def _read_json(path: Path, *, remedy: str) -> Mapping[str, Any]:
     try:
-        return json.loads(path.read_text())
+        values = json.loads(path.read_text())
+        if not isinstance(values, dict):
+            raise ValueError("it is no table of names and values")
     except ValueError as error:
+        raise ValueError(f"{path} cannot be read ({error}); {remedy}") from error
+    return values
+
+
+def _check_version(folder: Path, plan: Mapping[str, Any]) -> list[str]:
+    """Notes on the version that wrote the results. Raises ValueError for one that comes after this one."""
+    version = plan.get("schema_version", SCHEMA_VERSION)
+    if version == SCHEMA_VERSION:
+        return []
+    if not isinstance(version, int) or version > SCHEMA_VERSION:
         raise ValueError(
-            f"{path} cannot be read ({error}); run the same `python -m study.launch` command again to write it anew"
-        ) from error
+            f"{folder} was written with schema version {version}, this version reads up to {SCHEMA_VERSION}; "
+            "install the version that wrote it"
+        )
+    return [
+        f"{folder} was written with schema version {version}, so what came with {SCHEMA_VERSION} reads as absent; "
+        f"run: python -m study.ledger migrate {folder}"
+    ]
+
+
+def _read_finalists(path: Path) -> Mapping[str, int]:
+    again = "run the same `python -m study.launch` command again to write it anew"
+    finalists = _read_json(path, remedy=again)
+    for criterion, trial in finalists.items():
+        if not isinstance(trial, int):
+            raise ValueError(f"{path} names a trial by its number, for {criterion} it says {trial!r}; {again}")
+    return finalists
 
 
 def load_results(path: str | Path) -> Results:
-    """The results in folder `path`. Raises ValueError if it holds no plan or no reconstruction yet."""
+    """The results in folder `path`. Raises ValueError without a plan, a known version, or any block."""
     folder = Path(path)
     if not (folder / _PLAN).is_file():
         raise ValueError(
             f"a results folder holds {_PLAN}, {folder} does not; give the folder that `python -m study.launch` printed"
         )
-    finalists = folder / _FINALISTS
-    results = Results(
-        path=folder,
-        plan=_read_json(folder / _PLAN),
-        finalists=_read_json(finalists) if finalists.is_file() else None,
-    )
+    plan = _read_json(folder / _PLAN, remedy="restore it")
+    notes = _check_version(folder, plan)
+    finalists = _read_finalists(folder / _FINALISTS) if (folder / _FINALISTS).is_file() else None
+    results = Results(path=folder, plan=plan, finalists=finalists, notes=dict.fromkeys(notes))
     if results.reconstructions(["trial"]).empty:
         raise ValueError(
             f"an analysis needs at least one finished block, {folder}/reconstructions holds none; "

@@ -1,7 +1,7 @@
 """Attacks side by side, published and tuned, with their controls. `python -m analysis.methods RESULTS RESULTS ...`.
 
 Every number is of test targets. Methods that attacked the same targets are compared in pairs. Writes methods.csv and
-the figure methods.png and .pdf.
+the figure methods.png and .pdf with its caption.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.command import report
-from analysis.figures import save, style
+from analysis.command import notes_of, report
+from analysis.figures import publish, style
 from analysis.improvement import target_scores
 from analysis.load import Results, load_results
 from analysis.methods_figure import methods_figure
@@ -149,6 +149,29 @@ def markdown(table: pd.DataFrame, unit: str) -> list[str]:
     return lines[:-1]
 
 
+def caption(table: pd.DataFrame, study: Results) -> str:
+    """What the figure shows, of how many, with which interval; the study tells what all of them share."""
+    plan, score = study.plan, study.metric.column.split("_")[0].upper()
+    shared = [
+        f"{word} {plan[name]}"
+        for name, word in (("task", "task"), ("victim", "victim"), ("budget", "budget"))
+        if name in plan
+    ]
+    counts = []
+    for place, part in table.groupby("place"):
+        least, most = int(part["num_targets"].min()), int(part["num_targets"].max())
+        counts.append(f"{most if least == most else f'{least} to {most}'} {place}")
+    return (
+        f"Leakage of {', '.join(dict.fromkeys(table['method']))} on test targets ({'; '.join(counts)}; a target whose "
+        f"attack diverged is left out)"
+        + (f", {', '.join(shared)}" if shared else "")
+        + f". Points are means of {score} over targets, domains counting alike; bars are 95 % t intervals. "
+        "Hollow: published settings; filled: settings tuned on other targets with the same budget, by the private "
+        "images (oracle) or by matching loss (observable). Controls are attacked with the oracle's settings, on the "
+        "same targets. The intervals are of means: differences between methods are paired, in `against_gifd`."
+    )
+
+
 def _line(cells: Sequence[object]) -> str:
     return "| " + " | ".join(map(str, cells)) + " |"
 
@@ -166,12 +189,16 @@ def _lines(paths: Sequence[str], output: Path | None) -> list[str]:
     if table.empty:
         raise ValueError("methods are compared on test targets, and no study has run any; continue them to their end")
     folder = output or studies[0].path.resolve().parent / "analysis"
-    folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / "methods.csv", index=False)
     unit = studies[0].metric.unit
     with style():
-        save(methods_figure(table, unit), folder / "methods")
-    return [*markdown(table, unit), "", f"figure: {folder / 'methods.png'}"]
+        publish(
+            methods_figure(table, unit),
+            folder / "methods",
+            caption=caption(table, studies[0]),
+            tables={"methods": table},
+            drawn_by=methods_figure,
+        )
+    return [*markdown(table, unit), "", f"figure: {folder / 'methods.png'}", *notes_of(*studies)]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

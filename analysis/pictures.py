@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from analysis.command import run_command
-from analysis.figures import GREY, INK, PAGE_IN, SMALL_PT, save, style
+from analysis.figures import GREY, INK, PAGE_IN, SMALL_PT, publish, style
 from analysis.generalization import tested_improvement
 from analysis.load import Results
 from analysis.stats import rounded, target_means
@@ -38,8 +39,17 @@ def median_targets(improvement: pd.DataFrame, *, num: int = PER_DOMAIN) -> pd.Da
     return pd.concat(chosen)[["domain", "target_id"]].reset_index(drop=True)
 
 
+@dataclass(frozen=True)
+class SheetRow:
+    """A row of the sheet: its label, PNGs by target, and scores by target (None: the private images themselves)."""
+
+    label: str
+    pngs: Mapping[str, bytes]
+    scores: Mapping[str, float] | None
+
+
 def write_pictures(results: Results) -> str:
-    """The caption of the sheet, after writing RESULTS/analysis/pictures.png and .pdf; it names rows that are left out.
+    """The caption of the sheet, after writing RESULTS/analysis/pictures (.png, .pdf, .md, .csv); it names absent rows.
 
     Raises ValueError before the test phase, or if no image was kept.
     """
@@ -59,24 +69,55 @@ def write_pictures(results: Results) -> str:
             f"{len(kept)} images and {len(mine)} scores; run the test phase again"
         )
     columns = median_targets(mine)
-    rows: list[tuple[str, dict[str, bytes], dict[str, float] | None]] = []
-    notes = []
+    rows, notes = _rows(results, columns, images, {"published\nrecipe": published, "tuned": tuned})
+    caption = _caption(results, num_shown=len(columns), num_targets=mine["target_id"].nunique(), notes=notes)
+    with style():
+        publish(
+            pictures_figure(rows, columns, results.metric.unit),
+            results.path / "analysis" / "pictures",
+            caption=caption,
+            tables={"pictures": _shown(rows, columns)},
+            drawn_by=pictures_figure,
+        )
+    return caption
+
+
+def _caption(results: Results, *, num_shown: int, num_targets: int, notes: Sequence[str]) -> str:
+    score, unit = results.metric.column.split("_")[0].upper(), results.metric.unit
+    under = f"{score} ({unit})" if unit != score else score
+    said = (
+        f"{num_shown} of {num_targets} test images, by a rule: {_RULE} (tuned against published, in {score}). Under "
+        f"each reconstruction its {under}; single images, so no interval: the generalization figure has those."
+    )
+    return " ".join([said, *notes])
+
+
+def _rows(
+    results: Results, columns: pd.DataFrame, images: pd.DataFrame, trials: Mapping[str, int]
+) -> tuple[list[SheetRow], list[str]]:
+    """The rows that there are, and a note for each that is not."""
+    rows, notes = [], []
     private = dict(results.targets().drop_duplicates("target_id").set_index("target_id")["png"])
     if any(isinstance(private.get(target), bytes) for target in columns["target_id"]):
-        rows.append(("private image", private, None))
+        rows.append(SheetRow("private image", private, None))
     else:
         notes.append("The private images were not kept, so their row is left out.")
-    for label, trial in dict.fromkeys([("published\nrecipe", published), ("tuned", tuned)]):
-        if label == "tuned" and tuned == published:
+    for label, trial in trials.items():
+        if label == "tuned" and trial in list(trials.values())[:-1]:
             notes.append("The search chose the published recipe itself, so there is no tuned row.")
             continue
         pngs = dict(images[images["trial"] == trial].set_index("target_id")["png"])
-        rows.append((label, pngs, _scores(results, trial)))
-    unit = results.metric.unit
-    with style():
-        save(_sheet(rows, columns, unit), results.path / "analysis" / "pictures")
-    where = f"Columns: {_RULE}. Under each reconstruction its {results.metric.column.split('_')[0].upper()}"
-    return " ".join([f"{where} ({unit})." if unit == "dB" else f"{where}.", *notes])
+        rows.append(SheetRow(label, pngs, _scores(results, trial)))
+    return rows, notes
+
+
+def _shown(rows: Sequence[SheetRow], columns: pd.DataFrame) -> pd.DataFrame:
+    """The numbers under the pictures: row, domain, target_id and score, null where the attack diverged."""
+    scored = [row for row in rows if row.scores is not None]
+    return pd.concat(
+        columns.assign(row=row.label.replace("\n", " "), score=columns["target_id"].map(dict(row.scores or {})))
+        for row in scored
+    )[["row", "domain", "target_id", "score"]]
 
 
 def _scores(results: Results, trial: int) -> dict[str, float]:
@@ -85,9 +126,8 @@ def _scores(results: Results, trial: int) -> dict[str, float]:
     return dict(target_means(rows[rows["trial"] == trial], column).set_index("target_id")[column])
 
 
-def _sheet(
-    rows: Sequence[tuple[str, dict[str, bytes], dict[str, float] | None]], columns: pd.DataFrame, unit: str
-) -> Figure:
+def pictures_figure(rows: Sequence[SheetRow], columns: pd.DataFrame, unit: str) -> Figure:
+    """The sheet: a column for each of `columns` (domain, target_id), a row for each of `rows`."""
     side = min(_MAX_SIDE_IN, (PAGE_IN - _LABEL_IN) / len(columns))
     width, height = _LABEL_IN + side * len(columns), len(rows) * (side + 0.17) + 0.2
     figure = Figure(figsize=(width, height))
@@ -95,11 +135,12 @@ def _sheet(
     for place, target in enumerate(columns.itertuples()):
         left = _LABEL_IN + place * side
         top = height - 0.2
-        for label, pngs, scores in rows:
+        for row in rows:
+            scores = row.scores
             axes = figure.add_axes(
                 (left / width, (top - side) / height, (side - _GAP_IN) / width, (side - _GAP_IN) / height)
             )
-            _picture(axes, pngs.get(str(target.target_id)))
+            _picture(axes, row.pngs.get(str(target.target_id)))
             score = None if scores is None else scores.get(str(target.target_id))
             if scores is not None:
                 text = (
@@ -109,7 +150,7 @@ def _sheet(
                     0.5, -0.03, text, transform=axes.transAxes, ha="center", va="top", fontsize=SMALL_PT, color=INK
                 )
             if place == 0:
-                axes.text(-0.08, 0.5, label, transform=axes.transAxes, ha="right", va="center")
+                axes.text(-0.08, 0.5, row.label, transform=axes.transAxes, ha="right", va="center")
             top -= side + (0.03 if scores is None else 0.17)
         if place == 0 or columns["domain"][place - 1] != target.domain:
             span = side * int((columns["domain"] == target.domain).sum())

@@ -23,7 +23,7 @@ FRAMEWORKS = {
     "gifd_ops": {"torch", "torchvision", "lpips", "numpy", "PIL", "safetensors", "cmaes"},
     "search_spaces": set(),
     "study": {"pyarrow", "rich", "ray", "optuna", "torch", "PIL", "numpy", "scipy", "tensorboard"},
-    "analysis": {"pandas", "numpy", "scipy", "matplotlib", "optuna", "pyarrow", "PIL"},
+    "analysis": {"pandas", "numpy", "scipy", "matplotlib", "optuna", "pyarrow", "PIL", "sklearn"},
 }
 # The only files of `study` that may import a framework, and the files of `gifd_ops` that must do without any.
 ONLY_IN = {
@@ -36,9 +36,11 @@ ONLY_IN = {
     "numpy": {"study/search/racing.py"}
     | {f"study/replay/{name}.py" for name in ("curves", "pool", "proposers", "walk")},
     "torch": {"study/bench.py", "study/scores.py", "study/trial.py", "study/farm/worker.py", "study/profile.py"}
-    | {"study/upkeep/rescore.py"},
+    | {"study/upkeep/rescore.py"}
+    | {f"study/task/{name}.py" for name in ("own", "trial_run")},
 }
 PLAIN = {f"gifd_ops/{name}.py" for name in ("config", "stages", "quirks", "tasks", "seeds", "perceptual_weights")}
+PLAIN |= {"gifd_ops/victim_states.py", "gifd_ops/defenses/config.py", "gifd_ops/defenses/privacy.py"}
 FORBIDDEN_NAMES = {"utils.py", "helpers.py", "common.py"}
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from study.packs import read_part
 from study.schema import SCHEMA_VERSION, TABLES
 from study.upkeep.swap import rewriting
@@ -19,7 +21,7 @@ def migrate(results: Path) -> str:
     Raises ValueError if a part has the columns of no version that is known here.
     """
     version, plan = version_of(results), read_plan(results)
-    if version == SCHEMA_VERSION:
+    if version == SCHEMA_VERSION and not _has_old_parts(results):
         return f"{results} is of schema version {version}, the present one: nothing to do"
     count = 0
     with rewriting(results, tables=tuple(TABLES), what="migrate", set_aside=(JOURNAL,)) as new:
@@ -31,4 +33,11 @@ def migrate(results: Path) -> str:
                 new.write(part, upgrade_table(rows, schema))
                 count += 1
         new.write_text("plan.json", json.dumps({**read_values(results), **plan.to_dict()}, indent=1) + "\n")
-    return f"{count} parts of schema version {version} rewritten; the next launch rebuilds Optuna's journal"
+    which = f"schema version {version}" if version != SCHEMA_VERSION else "several schema versions"
+    return f"{count} parts of {which} rewritten; the next launch rebuilds Optuna's journal"
+
+
+def _has_old_parts(results: Path) -> bool:
+    """Whether some part lacks columns of today, beside a plan that does not: results that were put together by hand."""
+    parts = ((path, schema) for table, schema in TABLES.items() for path in (results / table).rglob("[!.]*.parquet"))
+    return any(not pq.read_schema(path).equals(schema) for path, schema in parts)

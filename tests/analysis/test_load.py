@@ -3,10 +3,13 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from synthetic_ledger import Ledger, write_ledger
+from synthetic_stages import Attacks, stage_rows, write_stages
 
-from analysis import findings, generalization, pictures, sensitivity
+from analysis import findings, generalization, pictures, sensitivity, stages
 from analysis.load import load_results
 
 
@@ -30,11 +33,38 @@ def test_only_the_asked_columns_and_phase_are_read(tmp_path: Path) -> None:
     assert len(rows) == 3 * 32
 
 
+def test_columns_that_parts_of_an_earlier_version_lack_are_absent_and_noted_once(tmp_path: Path) -> None:
+    folder = write_ledger(tmp_path, Ledger(num_trials=10))
+    part = folder / "reconstructions" / "part-0.parquet"
+    pq.write_table(pq.read_table(part).drop_columns(["rank_ssim"]), part)
+    results = load_results(folder)
+    assert list(results.notes) == []  # nobody has asked for it
+    for _ in range(2):
+        assert results.reconstructions(["rank_ssim", "psnr_db"])["psnr_db"].notna().all()
+    (note,) = results.notes
+    assert note.startswith("1 of 2 parts of reconstructions are of an earlier version and hold no rank_ssim")
+    assert note.endswith(f"run: python -m study.ledger migrate {folder}")
+
+
+def test_stages_are_read_in_few_bytes_and_scores_to_the_digit_that_matters(tmp_path: Path) -> None:
+    folder = write_ledger(tmp_path, Ledger(num_trials=10))
+    rows = stage_rows(Attacks())
+    write_stages(folder, rows, parts=1)
+    table = load_results(folder).stages(["target_id", "psnr_db", "matching_loss"], "search")
+    assert pa.types.is_dictionary(table.schema.field("target_id").type)
+    assert table.schema.field("psnr_db").type == pa.float32()
+    wanted = sorted((str(row["target_id"]), float(row["psnr_db"]), row["matching_loss"]) for row in rows)
+    for found, expected in zip(sorted(tuple(row.values()) for row in table.to_pylist()), wanted, strict=True):
+        assert found[0] == expected[0]
+        assert found[1] == pytest.approx(expected[1], abs=1e-5)
+        assert found[2] == expected[2]  # the least one decides, so not a digit is lost
+
+
 def test_an_unfinished_study_has_no_finalists(tmp_path: Path) -> None:
     assert load_results(write_ledger(tmp_path, Ledger(finalists=None))).finalists is None
 
 
-@pytest.mark.parametrize("module", [sensitivity, generalization, findings, pictures])
+@pytest.mark.parametrize("module", [sensitivity, generalization, findings, pictures, stages])
 def test_a_folder_that_holds_no_study_ends_in_one_sentence(
     module: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -85,6 +85,10 @@ def test_the_command_writes_table_and_figure_and_prints_markdown(
     written = pd.read_csv(tmp_path / "analysis" / "methods.csv")
     assert len(written) == 36
     assert imread(tmp_path / "analysis" / "methods.png").std() > 0.01
+    caption = (tmp_path / "analysis" / "methods.md").read_text()
+    assert "Leakage of gifd, ig on test targets (16 in distribution; 48 out of distribution;" in caption
+    assert "95 % t intervals" in caption
+    assert "`methods.csv`" in caption
     out = capsys.readouterr().out.splitlines()
     assert out[0] == "Out of distribution, 48 targets:"
     header = next(line for line in out if line.startswith("| method"))

@@ -117,3 +117,13 @@ def test_versions_that_nobody_knows_are_refused(old: Path, version: object, caps
     for command in ("check", "migrate"):
         assert main([command, str(old)]) == 2
         assert f"this version reads 2 to {SCHEMA_VERSION}" in capsys.readouterr().err
+
+
+def test_old_parts_beside_a_plan_of_today_are_migrated_too(old: Path, tmp_path: Path) -> None:
+    main(["migrate", str(old)])
+    part = next((old / "stages").glob("*.parquet"))
+    whole = pq.read_table(part)
+    pq.write_table(whole.drop_columns(["steps_taken"]), part)
+    assert main(["migrate", str(old)]) == 0
+    assert pq.read_table(part).schema.equals(TABLES["stages"])
+    assert main(["migrate", str(old)]) == 0, "nothing to do"

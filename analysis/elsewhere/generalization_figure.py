@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from analysis.figures import BLUE, GREY, INK, ORANGE, PAGE_IN, SMALL_PT, VERMILION, clean, panel_letter
-from analysis.stats import rounded
-from analysis.transfer import Transfer
+from analysis.elsewhere.transfer_heatmap import heatmap
+from analysis.figures import BLUE, GREY, ORANGE, PAGE_IN, clean, panel_letter
 
 _CHOICES = {
     "oracle": (BLUE, "o", "chosen with private images"),
@@ -19,8 +17,8 @@ _CHOICES = {
 _OFFSET = 0.13
 
 
-def generalization_figure(table: pd.DataFrame, transfer: Transfer | None, unit: str) -> Figure:
-    """Panel a: `improvement_by_domain` with intervals; panel b: regret heatmap, circle where an interval includes 0."""
+def generalization_figure(table: pd.DataFrame, transfer: pd.DataFrame | None, unit: str) -> Figure:
+    """Panel a: `improvement_by_domain` with intervals; panel b: the regret of the search's transfer table."""
     figure = Figure(figsize=(PAGE_IN, 2.9), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.15, 1])
     if table.empty:
@@ -31,7 +29,7 @@ def generalization_figure(table: pd.DataFrame, transfer: Transfer | None, unit: 
     if transfer is None:
         _say(right, "no transfer: needs two domains\nwith two tuning targets each")
     else:
-        _heatmap(figure, right, transfer, unit)
+        heatmap(figure, right, transfer, "regret", unit)
     panel_letter(right, "b", "regret of settings tuned elsewhere")
     return figure
 
@@ -62,35 +60,3 @@ def _improvement(axes: Axes, table: pd.DataFrame, unit: str) -> None:
     clean(axes, grid="y")
     axes.tick_params(axis="x", length=0)
     axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1, handletextpad=0.2)
-
-
-def _heatmap(figure: Figure, axes: Axes, transfer: Transfer, unit: str) -> None:
-    off = ~np.eye(len(transfer.domains), dtype=bool)
-    span = max(0.1, float(np.nanmax(np.abs(transfer.regret[off]))))
-    colors = LinearSegmentedColormap.from_list("regret", [BLUE, "#FFFFFF", VERMILION])
-    image = axes.imshow(np.where(off, transfer.regret, np.nan), cmap=colors, vmin=-span, vmax=span)
-    for a, b in np.ndindex(transfer.regret.shape):
-        if a == b:
-            axes.text(b, a, "0", ha="center", va="center", color=GREY)
-            continue
-        value = float(transfer.regret[a, b])
-        ink = "white" if abs(value) > 0.75 * span else INK
-        excludes_zero = transfer.low[a, b] > 0 or transfer.high[a, b] < 0
-        weight = "bold" if excludes_zero else "normal"
-        axes.text(b, a, rounded(value, 1), ha="center", va="center", color=ink, weight=weight)
-        if not excludes_zero:
-            axes.plot(b + 0.36, a - 0.34, "o", ms=3.2, mfc="none", mec=ink, mew=0.7)
-    places = range(len(transfer.domains))
-    axes.set_xticks(places, transfer.domains)
-    axes.set_yticks(places, transfer.domains, rotation=90, va="center")
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    axes.set_xlabel("valued on")
-    axes.set_ylabel("tuned on")
-    bar = figure.colorbar(image, ax=axes, shrink=0.85, aspect=22, pad=0.03)
-    bar.set_label(f"regret ({unit})")
-    bar.outline.set_visible(False)
-    axes.text(
-        0.5, -0.27, "○  95 % interval includes 0, or is not known", transform=axes.transAxes, ha="center", va="top",
-        fontsize=SMALL_PT, color=INK,
-    )  # fmt: skip

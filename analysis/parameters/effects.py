@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
-from analysis.importance import SearchedTrials
+from analysis.parameters.searched import SearchedTrials
 from analysis.stats import mean_interval
 
 _TRIALS_PER_BIN = 6
@@ -46,3 +48,12 @@ def effect_curve(points: pd.DataFrame, *, log: bool) -> pd.DataFrame:
         bounds = (np.nan, np.nan) if estimate.low is None else (estimate.low, estimate.high)
         rows.append((center, estimate.mean, *bounds, len(part)))
     return pd.DataFrame(rows, columns=["value", "improvement", "low", "high", "num_trials"])
+
+
+def effect_curves(points: pd.DataFrame, *, logarithmic: Sequence[str]) -> pd.DataFrame:
+    """The curve of every parameter of `points`: parameter beside the columns of `effect_curve`."""
+    curves = [
+        effect_curve(part, log=name in logarithmic).assign(parameter=name)
+        for name, part in points.groupby("parameter", sort=False)
+    ]
+    return pd.concat(curves)[["parameter", "value", "improvement", "low", "high", "num_trials"]]

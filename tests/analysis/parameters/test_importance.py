@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from synthetic_ledger import Ledger, Params, write_ledger
 
-from analysis.importance import distinguishable, importances, searched_trials
 from analysis.load import load_results
+from analysis.parameters.importance import distinguishable, importances
+from analysis.parameters.searched import searched_trials
 
 
 def lr_matters(params: Params, domain: str) -> float:

@@ -1,0 +1,1 @@
+"""Whether settings hold elsewhere: on other domains, other images, in other studies."""

@@ -1,0 +1,1 @@
+"""What the stages of schedules did, layer by layer: tables, figure and sentences of `analysis.stages`."""
