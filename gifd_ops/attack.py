@@ -19,7 +19,7 @@ from gifd_ops.config import AttackConfig
 from gifd_ops.fusing import Fused, fusible
 from gifd_ops.generators.protocol import Features, Generator
 from gifd_ops.gradients import Observation
-from gifd_ops.labels import infer_labels
+from gifd_ops.labels import infer_labels, signed_features
 from gifd_ops.objective import Objective
 from gifd_ops.passes import OutOfMemoryError, run_in_passes, targets_at_once
 from gifd_ops.result import AttackResult, Reconstruction, StageResult, join_results
@@ -144,7 +144,7 @@ def _kind_of_work(observation: Observation, generator: Generator, config: Attack
         observation.image_shape,
         generator.shape if config.needs_generator else None,
         tuple((stage.kind, stage.layer) for stage in config.stages),
-        (config.distance, config.matched_layers, config.statistics_weight > 0),
+        (config.distance, config.matched_layers, config.statistics_weight > 0, config.answer),
     )
 
 
@@ -153,7 +153,8 @@ def _attack(
 ) -> list[AttackResult]:
     """The attack of all targets at once, with each of the fused configs."""
     config, labels = fused.common, observation.labels
-    labels = infer_labels(observation) if labels is None else labels
+    if labels is None:
+        labels = infer_labels(observation, signed=signed_features(victim, observation.image_shape))
     objective = Objective(victim, observation, labels, *fused.configs)
     places = range(fused.rows_per_target)
     rows = [derive_seed(seed, "restart", place % config.restarts) for seed in seeds for place in places]

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from typing import Any, Literal
 
+from gifd_ops.defenses.config import Answer
 from gifd_ops.quirks import MENDED, Quirks
 from gifd_ops.stages import EvolutionStage, FeatureStage, PixelStage, Stage, WeightStage, stage_from_dict, stage_to_dict
 
@@ -38,6 +39,7 @@ class AttackConfig:
     matched_layers: first and end (excluded) of the victim's layers with parameters that are matched; None for all.
     patience: a restart stops its stage, not the attack, when its least loss has hardly fallen during this many steps; 0
     runs every stage to its end. Restarts that pull at one another are never stopped.
+    answer: what is done about a defense, None for nothing; its strength is of the search, results are compared in full.
     """
 
     stages: tuple[Stage, ...]
@@ -50,6 +52,7 @@ class AttackConfig:
     matched_layers: tuple[int, int] | None = None
     patience: int = 0
     quirks: Quirks = MENDED
+    answer: Answer | None = None
 
     def __post_init__(self) -> None:
         self._check_order()
@@ -110,7 +113,7 @@ class AttackConfig:
             if not isinstance(stage, FeatureStage | PixelStage):
                 return None
             stages.append((stage.kind, stage.layer, stage.noises if isinstance(stage, FeatureStage) else stage.signed))
-        alike = (self.distance, self.statistics_weight, self.matched_layers, self.patience, self.quirks)
+        alike = (self.distance, self.statistics_weight, self.matched_layers, self.patience, self.quirks, self.answer)
         return (tuple(stages), self.restarts, *alike)
 
     @property
@@ -132,7 +135,8 @@ class AttackConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """A nest of plain values, for JSON."""
-        return asdict(self) | {"stages": [stage_to_dict(stage) for stage in self.stages]}
+        stages = [stage_to_dict(stage) for stage in self.stages]
+        return asdict(self) | {"stages": stages, "answer": None if self.answer is None else self.answer.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> AttackConfig:
@@ -143,4 +147,6 @@ class AttackConfig:
             told["matched_layers"] = tuple(told["matched_layers"])
         if "quirks" in told:
             told["quirks"] = Quirks(**told["quirks"])
+        if told.get("answer") is not None:
+            told["answer"] = Answer.from_dict(told["answer"])
         return cls(**told)

@@ -16,10 +16,13 @@ from torch import Tensor
 from gifd_ops.gradients import LayerPass, backward_rows
 from gifd_ops.layer_rows import LayerRows, layer_rows
 from gifd_ops.matching import GradientMatching
+from gifd_ops.weighted_rows import WeightedRows
 
 
 def matching_loss(images: Tensor, matching: GradientMatching) -> Tensor:
     """Distances [rows] of images [rows, 3, h, w] in [0, 1], differentiable once, in the images."""
+    if matching.needs_tape:
+        return matching(images)
     distances: Tensor = _MatchingLoss.apply(images, matching)
     return distances
 
@@ -45,7 +48,7 @@ def value_and_slope(images: Tensor, matching: GradientMatching) -> tuple[Tensor,
         inputs = images.detach().requires_grad_()
         passes = backward_rows(matching.victim, inputs, matching.labels, differentiable=True)[matching.layers]
     with torch.no_grad():
-        distances, slopes = matching.distances_and_slopes(_rows(passes))
+        distances, slopes = matching.distances_and_slopes(_rows(passes, matching))
     ends = [end for one in passes for end in (one.leaving, one.entering)]
     (slope,) = torch.autograd.grad(ends, inputs, [slope for pair in slopes for slope in pair])
     return distances, slope
@@ -55,9 +58,15 @@ def value_and_slope(images: Tensor, matching: GradientMatching) -> tuple[Tensor,
 def matching_value(images: Tensor, matching: GradientMatching) -> Tensor:
     """Distances [rows] alone, not differentiable."""
     with torch.enable_grad():
+        if matching.needs_tape:
+            return matching(images, differentiable=False).detach()
         passes = backward_rows(matching.victim, images, matching.labels, differentiable=False)[matching.layers]
-    return matching.distances(_rows(passes))
+    return matching.distances(_rows(passes, matching))
 
 
-def _rows(passes: list[LayerPass]) -> list[LayerRows]:
-    return [layer_rows(one.layer, one.entering.detach(), one.leaving.detach()) for one in passes]
+def _rows(passes: list[LayerPass], matching: GradientMatching) -> list[LayerRows]:
+    rows = [layer_rows(one.layer, one.entering.detach(), one.leaving.detach()) for one in passes]
+    if matching.treatment is None:
+        return rows
+    pairs = zip(rows, matching.weights_of(rows), strict=True)
+    return [row if all(each is None for each in own) else WeightedRows(row, own) for row, own in pairs]

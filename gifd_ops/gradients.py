@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gifd_ops.layer_rows import layer_rows
+from gifd_ops.plain_rows import plain_rows
 from gifd_ops.victims import Victim
 
 
@@ -50,27 +51,37 @@ def observe(
     victim: Victim, images: Tensor, labels: Tensor, *, grant_labels: bool = False, share_statistics: bool = False
 ) -> Observation:
     """What the server sees when each image [n, 3, h, w] in [0, 1] is a client's batch of one."""
-    passes = backward_rows(victim, images, labels, differentiable=False)
+    statistics: list[tuple[Tensor, Tensor]] | None = None
+    if share_statistics:
+        passes = backward_rows(victim, images, labels, differentiable=False)
+        gradients, statistics = parameter_gradients(passes), batch_statistics(passes)
+    else:
+        gradients = victim_gradients(victim, images, labels, differentiable=False)
     _, channels, height, width = images.shape
     return Observation(
-        gradients=tuple(gradient.detach() for gradient in parameter_gradients(passes)),
+        gradients=tuple(gradient.detach() for gradient in gradients),
         image_shape=(channels, height, width),
         labels=labels if grant_labels else None,
-        statistics=tuple((m.detach(), v.detach()) for m, v in batch_statistics(passes)) if share_statistics else None,
+        statistics=None if statistics is None else tuple((mean.detach(), var.detach()) for mean, var in statistics),
     )
 
 
 def victim_gradients(victim: Victim, images: Tensor, labels: Tensor, *, differentiable: bool) -> tuple[Tensor, ...]:
     """Gradient of each row's cross-entropy for every parameter: tensors [rows, *parameter shape].
 
-    Raises ValueError for a victim with parameters in other layers than Conv2d, Linear or BatchNorm2d in eval mode,
-    with layers used twice, or with activations that overwrite their input.
+    A victim with parameters in other layers than Conv2d, Linear or BatchNorm2d takes a slower way. Raises ValueError
+    for BatchNorm2d in training mode, layers used twice, and activations that overwrite their input.
     """
+    if not has_layer_rows(victim):
+        return plain_rows(victim, images, labels, differentiable=differentiable)
     return parameter_gradients(backward_rows(victim, images, labels, differentiable=differentiable))
 
 
 def backward_rows(victim: Victim, images: Tensor, labels: Tensor, *, differentiable: bool) -> list[LayerPass]:
-    """One pass forward and back through the victim, all rows at once; ValueError as in `victim_gradients`."""
+    """One pass forward and back through the victim, all rows at once.
+
+    Raises ValueError as `victim_gradients` does, and for a victim that `has_layer_rows` does not cover.
+    """
     layers = _parametric_layers(victim)
     entered: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
@@ -112,13 +123,23 @@ def tensors_of_layers(victim: Victim, first: int, end: int) -> tuple[int, ...]:
 
     Raises ValueError if the victim has fewer layers with parameters.
     """
-    counts = [len(list(layer.parameters(recurse=False))) for layer in _parametric_layers(victim)]
+    counts = [len(list(layer.parameters(recurse=False))) for layer in _with_parameters(victim)]
     if end > len(counts):
         raise ValueError(
             f"the victim has {len(counts)} layers with parameters, so {first}:{end} cannot be matched; use 0 <= first "
             f"< end <= {len(counts)}"
         )
     return tuple(range(sum(counts[:first]), sum(counts[:end])))
+
+
+def has_layer_rows(victim: nn.Module) -> bool:
+    """Whether the kinds of all layers with parameters are known, so that a row's gradients are products."""
+    return all(map(_is_supported, _with_parameters(victim)))
+
+
+def _with_parameters(victim: nn.Module) -> list[nn.Module]:
+    """The layers with parameters of their own, in the order of `victim.parameters()`."""
+    return [module for module in victim.modules() if next(module.parameters(recurse=False), None) is not None]
 
 
 def _parametric_layers(victim: Victim) -> list[nn.Module]:
@@ -128,7 +149,7 @@ def _parametric_layers(victim: Victim) -> list[nn.Module]:
             raise ValueError(f"per-row gradients need layers that keep their input; build {module} with inplace=False")
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and (module.training or module.running_var is None):
             raise ValueError(f"rows mix in {module}; put the victim in eval mode, with running statistics")
-    layers = [module for module in victim.modules() if next(module.parameters(recurse=False), None) is not None]
+    layers = _with_parameters(victim)
     for layer in layers:
         if not _is_supported(layer):
             raise ValueError(

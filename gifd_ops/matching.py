@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from gifd_ops.gradients import Observation, tensors_of_layers, victim_gradients
+from gifd_ops.defenses.answers import Treatment
+from gifd_ops.gradients import Observation, has_layer_rows, tensors_of_layers, victim_gradients
 from gifd_ops.inner_products import by_target, inner_products
 from gifd_ops.layer_rows import LayerRows
 from gifd_ops.victims import Victim
@@ -19,8 +21,11 @@ from gifd_ops.victims import Victim
 class GradientMatching(ABC):
     """A distance of each row's gradient to the shared one of its target; `restarts` consecutive rows have one target.
 
-    layers: first and end (excluded) of the victim's layers that are matched; None for all.
+    layers: first and end (excluded) of the victim's layers that are matched; None for all. treatment: what is done to
+    both gradients first, in answer to a defense.
     """
+
+    sees_lengths: bool  # of gradients; where it does not, bounds on them change nothing
 
     def __init__(
         self,
@@ -30,13 +35,18 @@ class GradientMatching(ABC):
         *,
         restarts: int,
         layers: tuple[int, int] | None = None,
+        treatment: Treatment | None = None,
     ) -> None:
-        self.victim = victim
+        self.victim, self.layered = victim, has_layer_rows(victim)
         self.labels = labels.repeat_interleave(restarts)
         places = range(len(observation.gradients)) if layers is None else tensors_of_layers(victim, *layers)
         self.places = tuple(places)
         self.layers = slice(None) if layers is None else slice(*layers)
-        self.shared = [observation.gradients[place] for place in self.places]  # [targets, ...] each, not copied
+        if treatment is not None and not self.sees_lengths:
+            treatment = replace(treatment, bounds=None)
+        self.treatment = treatment
+        shared = observation.gradients if treatment is None else treatment.weighted(observation.gradients)
+        self.shared = [shared[place] for place in self.places]  # [targets, ...] each, not copied unless weighted
         self.norms = inner_products(self.shared, self.shared).sqrt().repeat_interleave(restarts)  # [rows], of theirs
 
     def __call__(self, images: Tensor, *, differentiable: bool = True) -> Tensor:
@@ -45,7 +55,22 @@ class GradientMatching(ABC):
 
     def between(self, gradients: Sequence[Tensor]) -> Tensor:
         """Distances [rows] of gradients, one tensor [rows, *parameter shape] per victim parameter."""
+        if self.treatment is not None:
+            gradients = self.treatment.own(gradients)
         return self._distance([gradients[place] for place in self.places])
+
+    @property
+    def needs_tape(self) -> bool:
+        """Whether a slope is known by plain autograd alone, for want of a shorter way."""
+        told = self.treatment
+        answered = told is not None and (told.bounds is not None or told.percent is not None)
+        return answered or not self.layered
+
+    def weights_of(self, layers: Sequence[LayerRows]) -> list[list[Tensor | None]]:
+        """The weights on entries of each of the matched layers' gradients."""
+        weights = [None if self.treatment is None else self.treatment.weights[place] for place in self.places]
+        remaining = iter(weights)
+        return [[next(remaining) for _ in layer.layer.parameters(recurse=False)] for layer in layers]
 
     def select(self, rows: Tensor | slice) -> Self:
         """The same distance for some of the rows."""
@@ -57,6 +82,7 @@ class GradientMatching(ABC):
             targets = distinct  # of which equally many rows are left: they go on sharing
         part.labels, part.norms = self.labels[rows], self.norms[rows]
         part.shared = [tensor[targets] for tensor in self.shared]
+        part.treatment = None if self.treatment is None else self.treatment.select(targets)
         return part
 
     @abstractmethod
@@ -88,6 +114,8 @@ class CosineMatching(GradientMatching):
     Norms of the shared gradient are computed once.
     """
 
+    sees_lengths = False
+
     def _distance(self, gradients: list[Tensor]) -> Tensor:
         return 1 - _dots(gradients, self._of_rows()) / self.norms * _dots(gradients, gradients).rsqrt()
 
@@ -111,6 +139,8 @@ class CosineMatching(GradientMatching):
 
 class SquaredMatching(GradientMatching):
     """The squared l2 distance between gradients over the number of tensors (Yin et al., CVPR 2021)."""
+
+    sees_lengths = True
 
     def _distance(self, gradients: list[Tensor]) -> Tensor:
         differences = [own - shared for own, shared in zip(gradients, self._of_rows(), strict=True)]

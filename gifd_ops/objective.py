@@ -8,6 +8,7 @@ from typing import Self
 from torch import Tensor
 
 from gifd_ops.config import AttackConfig
+from gifd_ops.defenses.answers import treatment
 from gifd_ops.first_order import matching_loss, matching_value
 from gifd_ops.gradients import Observation, backward_rows, batch_statistics, parameter_gradients
 from gifd_ops.matching import MATCHINGS, CosineMatching, GradientMatching
@@ -32,11 +33,15 @@ class Objective:
             )
         self.victim, self.config, self.restarts = victim, config, config.restarts
         per_target = len(configs) * config.restarts
-        self.scoring = CosineMatching(victim, observation, labels, restarts=per_target)
+        answer, seen = config.answer, observation.gradients
+        told = None if answer is None else treatment(seen, answer, strength=1.0)
+        self.scoring = CosineMatching(victim, observation, labels, restarts=per_target, treatment=told)
         self.matching: GradientMatching = self.scoring
-        if config.distance != "cosine" or config.matched_layers is not None:
+        softer = answer is not None and answer.strength < 1
+        if config.distance != "cosine" or config.matched_layers is not None or softer:
             kind, layers = MATCHINGS[config.distance], config.matched_layers
-            self.matching = kind(victim, observation, labels, restarts=per_target, layers=layers)
+            told = None if answer is None else treatment(seen, answer)
+            self.matching = kind(victim, observation, labels, restarts=per_target, layers=layers, treatment=told)
         shared = (observation.statistics or ()) if config.statistics_weight > 0 else ()
         by_row = ([tensor.repeat_interleave(per_target, dim=0) for tensor in pair] for pair in shared)
         self.statistics = [(mean, variance) for mean, variance in by_row]

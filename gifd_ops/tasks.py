@@ -9,7 +9,15 @@ from gifd_ops.config import GeneratorShape
 
 WEIGHTS = Path(__file__).parent / "weights"
 
-VICTIM_LAYERS = {"lenet": 4, "convnet": 6, "resnet18": 41, "resnet18_imagenet": 41}  # those with parameters
+VICTIM_LAYERS = {  # those with parameters
+    "lenet": 4,
+    "convnet": 6,
+    "resnet18": 41,
+    "resnet18_imagenet": 41,
+    "resnet10_narrow": 25,
+    "resnet18_narrow": 41,
+    "vit": 29,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +33,9 @@ class Task:
     default_domains: tuple[str, ...]  # those of a study that names none
     in_distribution: frozenset[str]  # the domains that the generator was trained on
     victims: tuple[str, ...]
-    pixel_mean: float  # the victim's normalization, all channels
-    pixel_std: float
+    pixel_mean: float | tuple[float, float, float]  # the victim's normalization, of all channels or of each
+    pixel_std: float | tuple[float, float, float]
+    recipe: str = "scaled"  # the published one (`search_spaces/recipes.py`)
 
 
 PORTRAITS = Task(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from gifd_ops.frozen_layers import freeze
-from gifd_ops.resnets import cifar_resnet18, imagenet_resnet18
+from gifd_ops.resnets import cifar_resnet18, imagenet_resnet18, narrow_resnet10, narrow_resnet18
+from gifd_ops.transformers import small_transformer
 
 
 class Victim(nn.Module):
@@ -104,7 +106,44 @@ VICTIMS: dict[str, Callable[[int, int], nn.Module]] = {
     "convnet": _convnet,
     "resnet18": cifar_resnet18,
     "resnet18_imagenet": imagenet_resnet18,
+    "resnet10_narrow": narrow_resnet10,
+    "resnet18_narrow": narrow_resnet18,
+    "vit": small_transformer,
 }
+
+
+def untrained_layers(name: str, *, seed: int, num_classes: int, size_px: int) -> nn.Module:
+    """The layers of a victim, initialized from `seed` (the global random state is left as it was), not yet frozen.
+
+    Raises ValueError for a name that is neither in `VICTIMS` nor of the form `module:function`, and where such a
+    function is not there or makes no model. It is called with the number of classes and the images' side.
+    """
+    make = VICTIMS[name] if name in VICTIMS else _imported(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        layers = make(num_classes, size_px)
+    if not isinstance(layers, nn.Module):
+        raise ValueError(f"a victim's function makes a torch.nn.Module, got {type(layers).__name__} from {name}")
+    for module in layers.modules():
+        if getattr(module, "inplace", False):
+            module.inplace = False  # type: ignore[assignment]  # gradients per row are computed from what enters the layers
+    return layers
+
+
+def _imported(name: str) -> Callable[[int, int], nn.Module]:
+    """A person's own function, given as `module:function`."""
+    module, colon, function = name.partition(":")
+    if not colon:
+        raise ValueError(f"a victim is one of {', '.join(VICTIMS)}, or your own as module:function; got {name!r}")
+    try:
+        found = importlib.import_module(module)
+    except ImportError as error:
+        raise ValueError(f"the victim {name} is made by a module that cannot be imported: {error}") from error
+    make = getattr(found, function, None)
+    if not callable(make):
+        raise ValueError(f"the victim {name} is made by a function of {module}, which has no {function!r}")
+    made: Callable[[int, int], nn.Module] = make
+    return made
 
 
 def build_victim(
@@ -116,13 +155,6 @@ def build_victim(
     pixel_mean: float | Sequence[float],
     pixel_std: float | Sequence[float],
 ) -> Victim:
-    """An untrained victim, initialized from `seed` (the global random state is left as it was).
-
-    Raises ValueError for a name that is not in `VICTIMS`.
-    """
-    if name not in VICTIMS:
-        raise ValueError(f"a victim is one of {', '.join(VICTIMS)}; got {name!r}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        layers = VICTIMS[name](num_classes, size_px)
+    """An untrained victim, of `untrained_layers`, in eval mode. A person's own is to be tried by `check_victim`."""
+    layers = untrained_layers(name, seed=seed, num_classes=num_classes, size_px=size_px)
     return Victim(layers, pixel_mean=pixel_mean, pixel_std=pixel_std)

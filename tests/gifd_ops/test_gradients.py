@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gifd_ops.gradients import observe, victim_gradients
+from gifd_ops.gradients import backward_rows, observe, victim_gradients
 from gifd_ops.victims import Victim, build_victim
 
 ROWS, SIDE, CLASSES = 4, 16, 5
@@ -121,16 +121,23 @@ def test_a_row_has_the_same_gradient_whatever_is_beside_it() -> None:
         nn.Sequential(nn.Conv2d(3, 6, 3, padding=1, groups=3)),
         nn.Sequential(nn.ConvTranspose2d(3, 4, 3)),
         nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.PReLU()),
+        nn.Sequential(nn.Conv2d(3, 16, 19, padding=9), nn.GroupNorm(2, 16)),
     ],
-    ids=["GroupNorm", "grouped", "ConvTranspose2d", "PReLU"],
+    ids=["GroupNorm", "grouped", "ConvTranspose2d", "PReLU", "beside a frozen convolution"],
 )
-def test_parameters_in_layers_without_a_rule_are_refused_by_name(layers: nn.Sequential) -> None:
+@pytest.mark.parametrize("differentiable", [False, True])
+def test_parameters_in_layers_without_a_rule_take_the_plain_way(layers: nn.Sequential, differentiable: bool) -> None:
     images, labels = a_batch()
+    layers = copy.deepcopy(layers)
     width = layers(images.float()).flatten(1).shape[1]
     victim = victim_of(nn.Sequential(*layers, nn.Flatten(), nn.Linear(width, CLASSES)))
-    culprit = type(layers[-1]).__name__
-    with pytest.raises(ValueError, match=rf"per-row gradients are known for .*{culprit}"):
-        victim_gradients(victim, images, labels, differentiable=False)
+    with pytest.warns(UserWarning, match="Sequential has layers .* plain autograd"):
+        gradients = victim_gradients(victim, images, labels, differentiable=differentiable)
+    for row, expected in enumerate(plain_gradients(victim, images, labels)):
+        for gradient, reference in zip(gradients, expected, strict=True):
+            torch.testing.assert_close(gradient[row].detach(), reference, rtol=1e-10, atol=1e-10)
+    with pytest.raises(ValueError, match=r"per-row gradients are known for "):
+        backward_rows(victim, images, labels, differentiable=False)
 
 
 def test_batch_normalization_in_train_mode_is_refused_because_rows_would_mix() -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from gifd_ops.tasks import VICTIM_LAYERS
 from gifd_ops.victims import VICTIMS, Victim, build_victim
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -24,8 +25,7 @@ def test_weights_depend_on_the_seed_alone(name: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     pairs = zip(first.named_parameters(), other.parameters(), strict=True)
     same = [name for (name, a), b in pairs if torch.equal(a, b)]
-    fixed = {id(module) for module in first.modules() if isinstance(module, nn.BatchNorm2d)}  # scale by 1, shift by 0
-    assert all(id(first.get_submodule(name.rpartition(".")[0])) in fixed for name in same)
+    assert all(len(first.get_parameter(name).unique()) == 1 for name in same)  # normalizations scale by 1, shift by 0
 
 
 def test_building_leaves_the_global_random_state_as_it_was() -> None:
@@ -114,5 +114,41 @@ def test_a_victim_without_parameters_is_refused_because_it_shares_nothing() -> N
 
 
 def test_an_unknown_victim_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match=r"lenet, convnet, resnet18, resnet18_imagenet; got 'vgg'"):
+    with pytest.raises(ValueError, match=r"lenet, convnet, .*vit, or your own as module:function; got 'vgg'"):
         build("vgg")
+
+
+def own_victim(num_classes: int, size_px: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * size_px**2, 8), nn.ReLU(inplace=True), nn.Linear(8, num_classes))
+
+
+def no_victim(num_classes: int, size_px: int) -> int:
+    return num_classes
+
+
+def test_a_persons_own_victim_is_made_by_its_function() -> None:
+    victim = build(f"{__name__}:own_victim", seed=3)
+    assert victim(torch.rand(2, 3, 16, 16)).shape == (2, 7)
+    again = build(f"{__name__}:own_victim", seed=3)
+    assert all(torch.equal(a, b) for a, b in zip(victim.parameters(), again.parameters(), strict=True))
+    assert not any(getattr(module, "inplace", False) for module in victim.modules())
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("not_a_module:f", r"victim not_a_module:f is made by a module that cannot be imported: No module"),
+        (f"{__name__}:absent", r"has no 'absent'"),
+        (f"{__name__}:no_victim", r"makes a torch.nn.Module, got int"),
+    ],
+)
+def test_a_function_that_makes_no_victim_is_refused(name: str, rule: str) -> None:
+    with pytest.raises(ValueError, match=rule):
+        build(name)
+
+
+def test_the_layers_of_every_victim_are_counted_where_no_torch_is() -> None:
+    found = {
+        name: sum(any(True for _ in m.parameters(recurse=False)) for m in build(name).modules()) for name in VICTIMS
+    }
+    assert found == VICTIM_LAYERS
