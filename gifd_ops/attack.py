@@ -15,11 +15,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from gifd_ops.batches import BatchGenerator
 from gifd_ops.config import AttackConfig
 from gifd_ops.fusing import Fused, fusible
 from gifd_ops.generators.protocol import Features, Generator
 from gifd_ops.gradients import Observation
-from gifd_ops.labels import infer_labels, signed_features
+from gifd_ops.labels import infer_counts, infer_labels, labels_of_counts, signed_features
 from gifd_ops.objective import Objective
 from gifd_ops.passes import OutOfMemoryError, run_in_passes, targets_at_once
 from gifd_ops.result import AttackResult, Reconstruction, StageResult, join_results
@@ -45,13 +46,14 @@ def run_attack(
     seeds: Sequence[int],
     max_rows: int | None = None,
 ) -> AttackResult:
-    """Reconstruct the image behind each shared gradient.
+    """Reconstruct the image behind each shared gradient, or the batch of images where a target is a batch.
 
     seeds: one per target; restart r of a target draws from a seed derived from its target's seed and r, so a row is
-    the same whatever runs beside it. Labels are inferred unless the observation grants them. A config that searches
-    pixels makes no use of the generator. Targets that do not fit into memory together are attacked one group after
-    another, and so are those of more than `max_rows` rows. Raises ValueError where the schedule does not fit the
-    generator, OutOfMemoryError where a single target does not fit into memory.
+    the same whatever runs beside it. What the clients did before they shared, the observation says, and rows do alike.
+    Labels are inferred unless the observation grants them. A config that searches pixels makes no use of the generator.
+    Targets that do not fit into memory together are attacked one group after another, and so are those of more than
+    `max_rows` rows. Raises ValueError where the schedule does not fit the generator, OutOfMemoryError where a single
+    target does not fit into memory.
     """
     (result,) = run_attacks(observation, generator, victim, [config], seeds=seeds, max_rows=max_rows)
     return result
@@ -144,7 +146,8 @@ def _kind_of_work(observation: Observation, generator: Generator, config: Attack
         observation.image_shape,
         generator.shape if config.needs_generator else None,
         tuple((stage.kind, stage.layer) for stage in config.stages),
-        (config.distance, config.matched_layers, config.statistics_weight > 0, config.answer),
+        (config.distance, config.matched_layers, config.statistics_weight > 0, config.answer, config.simulated_steps),
+        (observation.batch_size, observation.protocol),
     )
 
 
@@ -152,19 +155,19 @@ def _attack(
     observation: Observation, generator: Generator, victim: Victim, fused: Fused, seeds: Sequence[int]
 ) -> list[AttackResult]:
     """The attack of all targets at once, with each of the fused configs."""
-    config, labels = fused.common, observation.labels
-    if labels is None:
-        labels = infer_labels(observation, signed=signed_features(victim, observation.image_shape))
+    config, labels = fused.common, _labels(observation, victim)
     objective = Objective(victim, observation, labels, *fused.configs)
+    if observation.batch_size is not None:
+        generator = BatchGenerator(generator, observation.batch_size)
     places = range(fused.rows_per_target)
     rows = [derive_seed(seed, "restart", place % config.restarts) for seed in seeds for place in places]
-    of_rows = labels.repeat_interleave(fused.rows_per_target)
+    of_rows = labels.repeat_interleave(fused.rows_per_target, dim=0)
     features = generator.start(rows, of_rows) if config.needs_generator else None
     found: list[list[StageResult]] = [[] for _ in fused.configs]
-    evaluations = torch.zeros_like(of_rows)
+    evaluations = torch.zeros(len(rows), dtype=torch.int64, device=labels.device)
     for stages, following in pairwise((*fused.stages_of_rows(len(seeds)), None)):
         assert stages is not None
-        end = _search(features, generator, objective, stages, following, rows, observation.image_shape)
+        end = _search(features, generator, objective, stages, following, rows, observation)
         scores, scored = _score(objective, end.images)
         for place, own in enumerate(found):
             stage = fused.configs[place].stages[len(own)]
@@ -182,6 +185,16 @@ def _attack(
     ]
 
 
+def _labels(observation: Observation, victim: Victim) -> Tensor:
+    """Labels [targets] or [targets, batch], as granted or as inferred: those of a batch are counted, and sorted."""
+    if observation.labels is not None:
+        return observation.labels
+    if observation.batch_size is not None and observation.batch_size > 1:
+        return labels_of_counts(infer_counts(observation, victim, batch_size=observation.batch_size))
+    labels = infer_labels(observation, signed=signed_features(victim, observation.image_shape))
+    return labels if observation.batch_size is None else labels[:, None]
+
+
 def _search(
     features: Features | None,
     generator: Generator,
@@ -189,14 +202,17 @@ def _search(
     stages: Sequence[Stage],
     following: Sequence[Stage] | None,
     seeds: Sequence[int],
-    image_shape: tuple[int, int, int],
+    observation: Observation,
 ) -> StageEnd:
     """Run a stage, as told to each row, from where the one before it ended."""
     config, victim, stage = objective.config, objective.victim, stages[0]
     loss_of: LossOf | None = None if config.restarts_pull else objective.select
     patience = 0 if config.restarts_pull else config.patience
     if pixels := [each for each in stages if isinstance(each, PixelStage)]:
-        return search_pixels(seeds, image_shape, victim, objective, *pixels, patience=patience, loss_of=loss_of)
+        shape, batch_size = observation.image_shape, observation.batch_size
+        return search_pixels(
+            seeds, shape, victim, objective, *pixels, batch_size=batch_size, patience=patience, loss_of=loss_of
+        )
     assert features is not None
     if isinstance(stage, EvolutionStage):
         evaluate_of: LossOf | None = None if loss_of is None else lambda rows: objective.select(rows).evaluate
@@ -213,7 +229,7 @@ def _search(
 
 
 def _score(objective: Objective, images: Tensor) -> tuple[Tensor, Tensor]:
-    """The scores [rows] of images [rows, 3, h, w], NaN where an image is; and which rows [rows] were scored."""
+    """The scores [rows] of images [rows, (batch,) 3, h, w], NaN where an image is; and which rows were scored."""
     whole = images.flatten(1).isfinite().all(dim=1)
     if bool(whole.all()):
         return objective.score(images), whole

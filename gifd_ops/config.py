@@ -40,6 +40,8 @@ class AttackConfig:
     patience: a restart stops its stage, not the attack, when its least loss has hardly fallen during this many steps; 0
     runs every stage to its end. Restarts that pull at one another are never stopped.
     answer: what is done about a defense, None for nothing; its strength is of the search, results are compared in full.
+    simulated_steps: so many longer steps stand for a client's local training while searching; None for all of its own.
+    Results are chosen with all.
     """
 
     stages: tuple[Stage, ...]
@@ -53,6 +55,7 @@ class AttackConfig:
     patience: int = 0
     quirks: Quirks = MENDED
     answer: Answer | None = None
+    simulated_steps: int | None = None
 
     def __post_init__(self) -> None:
         self._check_order()
@@ -60,6 +63,8 @@ class AttackConfig:
             raise ValueError(f"an attack needs restarts >= 1, got {self.restarts}")
         if self.distance not in ("cosine", "l2"):
             raise ValueError(f"gradients are compared by cosine or l2 distance, got {self.distance!r}")
+        if self.simulated_steps is not None and self.simulated_steps < 1:
+            raise ValueError(f"an attacker simulates 1 step or more, got {self.simulated_steps}; None simulates all")
         if self.patience < 0:
             raise ValueError(f"patience is a number of steps >= 0, got {self.patience}; 0 never stops")
         for name in ("tv_weight", "l2_weight", "group_weight", "statistics_weight"):
@@ -113,7 +118,8 @@ class AttackConfig:
             if not isinstance(stage, FeatureStage | PixelStage):
                 return None
             stages.append((stage.kind, stage.layer, stage.noises if isinstance(stage, FeatureStage) else stage.signed))
-        alike = (self.distance, self.statistics_weight, self.matched_layers, self.patience, self.quirks, self.answer)
+        matching = (self.distance, self.statistics_weight, self.matched_layers, self.answer, self.simulated_steps)
+        alike = (*matching, self.patience, self.quirks)
         return (tuple(stages), self.restarts, *alike)
 
     @property

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from gifd_ops.gradients import LayerPass, backward_rows
-from gifd_ops.layer_rows import LayerRows, layer_rows
+from gifd_ops.layer_rows import LayerRows
 from gifd_ops.matching import GradientMatching
 from gifd_ops.weighted_rows import WeightedRows
 
 
 def matching_loss(images: Tensor, matching: GradientMatching) -> Tensor:
-    """Distances [rows] of images [rows, 3, h, w] in [0, 1], differentiable once, in the images."""
+    """Distances [rows] of images [rows, (batch,) 3, h, w] in [0, 1], differentiable once, in the images."""
     if matching.needs_tape:
         return matching(images)
     distances: Tensor = _MatchingLoss.apply(images, matching)
@@ -39,11 +39,11 @@ class _MatchingLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *above: Tensor) -> tuple[Tensor, None]:
         (slope,) = ctx.saved_tensors
-        return above[0][:, None, None, None] * slope, None
+        return above[0].view(-1, *(1,) * (slope.ndim - 1)) * slope, None
 
 
 def value_and_slope(images: Tensor, matching: GradientMatching) -> tuple[Tensor, Tensor]:
-    """Distances [rows], and their slopes in the images [rows, 3, h, w]."""
+    """Distances [rows], and their slopes in the images [rows, (batch,) 3, h, w]."""
     with torch.enable_grad():
         inputs = images.detach().requires_grad_()
         passes = backward_rows(matching.victim, inputs, matching.labels, differentiable=True)[matching.layers]
@@ -65,7 +65,7 @@ def matching_value(images: Tensor, matching: GradientMatching) -> Tensor:
 
 
 def _rows(passes: list[LayerPass], matching: GradientMatching) -> list[LayerRows]:
-    rows = [layer_rows(one.layer, one.entering.detach(), one.leaving.detach()) for one in passes]
+    rows = [one.detached().rows for one in passes]
     if matching.treatment is None:
         return rows
     pairs = zip(rows, matching.weights_of(rows), strict=True)

@@ -40,7 +40,7 @@ class FrozenNorm(nn.BatchNorm2d):
     @classmethod
     def of(cls, layer: nn.BatchNorm2d) -> Self:
         """The layer, its parameters and its running statistics."""
-        return _become(cls, layer)
+        return become(cls, layer)
 
     def forward(self, entering: Tensor) -> Tensor:
         if self.training or self.running_mean is None or self.running_var is None or not self.affine:
@@ -67,7 +67,7 @@ class FrozenConv(nn.Conv2d):
     @classmethod
     def of(cls, layer: nn.Conv2d) -> Self:
         """The layer and its parameters."""
-        return _become(cls, layer)
+        return become(cls, layer)
 
     def forward(self, entering: Tensor) -> Tensor:
         if self.weight.requires_grad:
@@ -115,7 +115,7 @@ def _keeps_size(layer: nn.Conv2d) -> bool:
 Layer = TypeVar("Layer", bound=nn.Module)
 
 
-def _become(kind: type[Layer], layer: nn.Module) -> Layer:
+def become(kind: type[Layer], layer: nn.Module) -> Layer:
     """`layer` as one of a kind that only computes otherwise: the same parameters, buffers and settings."""
     became = kind.__new__(kind)
     nn.Module.__init__(became)

@@ -11,8 +11,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from gifd_ops.clients import as_client
 from gifd_ops.defenses.answers import Treatment
-from gifd_ops.gradients import Observation, has_layer_rows, tensors_of_layers, victim_gradients
+from gifd_ops.gradients import Observation, has_layer_rows, shared_gradients, tensors_of_layers
 from gifd_ops.inner_products import by_target, inner_products
 from gifd_ops.layer_rows import LayerRows
 from gifd_ops.victims import Victim
@@ -21,8 +22,9 @@ from gifd_ops.victims import Victim
 class GradientMatching(ABC):
     """A distance of each row's gradient to the shared one of its target; `restarts` consecutive rows have one target.
 
-    layers: first and end (excluded) of the victim's layers that are matched; None for all. treatment: what is done to
-    both gradients first, in answer to a defense.
+    labels: [targets], or [targets, batch] where a row is a batch. layers: first and end (excluded) of the victim's
+    layers that are matched; None for all. treatment: what is done to both gradients first, in answer to a defense.
+    simulated_steps: of a client's local training, None for all.
     """
 
     sees_lengths: bool  # of gradients; where it does not, bounds on them change nothing
@@ -36,9 +38,13 @@ class GradientMatching(ABC):
         restarts: int,
         layers: tuple[int, int] | None = None,
         treatment: Treatment | None = None,
+        simulated_steps: int | None = None,
     ) -> None:
-        self.victim, self.layered = victim, has_layer_rows(victim)
-        self.labels = labels.repeat_interleave(restarts)
+        protocol = observation.protocol
+        self.protocol = protocol if simulated_steps is None else protocol.coarser(simulated_steps)
+        self.victim = as_client(victim, self.protocol, observation.batch_size or 1)
+        self.layered = has_layer_rows(victim)
+        self.labels = labels.repeat_interleave(restarts, dim=0)
         places = range(len(observation.gradients)) if layers is None else tensors_of_layers(victim, *layers)
         self.places = tuple(places)
         self.layers = slice(None) if layers is None else slice(*layers)
@@ -50,8 +56,9 @@ class GradientMatching(ABC):
         self.norms = inner_products(self.shared, self.shared).sqrt().repeat_interleave(restarts)  # [rows], of theirs
 
     def __call__(self, images: Tensor, *, differentiable: bool = True) -> Tensor:
-        """Distances [rows] of images [rows, 3, h, w] in [0, 1]."""
-        return self.between(victim_gradients(self.victim, images, self.labels, differentiable=differentiable))
+        """Distances [rows] of images [rows, (batch,) 3, h, w] in [0, 1]."""
+        own = shared_gradients(self.victim, images, self.labels, self.protocol, differentiable=differentiable)
+        return self.between(own)
 
     def between(self, gradients: Sequence[Tensor]) -> Tensor:
         """Distances [rows] of gradients, one tensor [rows, *parameter shape] per victim parameter."""
@@ -64,7 +71,7 @@ class GradientMatching(ABC):
         """Whether a slope is known by plain autograd alone, for want of a shorter way."""
         told = self.treatment
         answered = told is not None and (told.bounds is not None or told.percent is not None)
-        return answered or not self.layered
+        return answered or not self.layered or self.protocol.trains
 
     def weights_of(self, layers: Sequence[LayerRows]) -> list[list[Tensor | None]]:
         """The weights on entries of each of the matched layers' gradients."""

@@ -33,15 +33,23 @@ class Objective:
             )
         self.victim, self.config, self.restarts = victim, config, config.restarts
         per_target = len(configs) * config.restarts
-        answer, seen = config.answer, observation.gradients
-        told = None if answer is None else treatment(seen, answer, strength=1.0)
+        answer, seen, batch_size = config.answer, observation.gradients, observation.batch_size or 1
+        told = None if answer is None else treatment(seen, answer, batch_size=batch_size, strength=1.0)
         self.scoring = CosineMatching(victim, observation, labels, restarts=per_target, treatment=told)
         self.matching: GradientMatching = self.scoring
-        softer = answer is not None and answer.strength < 1
-        if config.distance != "cosine" or config.matched_layers is not None or softer:
+        softer, steps = answer is not None and answer.strength < 1, config.simulated_steps
+        if config.distance != "cosine" or config.matched_layers is not None or softer or steps is not None:
             kind, layers = MATCHINGS[config.distance], config.matched_layers
-            told = None if answer is None else treatment(seen, answer)
-            self.matching = kind(victim, observation, labels, restarts=per_target, layers=layers, treatment=told)
+            told = None if answer is None else treatment(seen, answer, batch_size=batch_size)
+            self.matching = kind(
+                victim,
+                observation,
+                labels,
+                restarts=per_target,
+                layers=layers,
+                treatment=told,
+                simulated_steps=steps,
+            )
         shared = (observation.statistics or ()) if config.statistics_weight > 0 else ()
         by_row = ([tensor.repeat_interleave(per_target, dim=0) for tensor in pair] for pair in shared)
         self.statistics = [(mean, variance) for mean, variance in by_row]
@@ -53,21 +61,25 @@ class Objective:
         ]
 
     def __call__(self, images: Tensor, *, differentiable: bool = True) -> Tensor:
-        """Losses [rows] of images [rows, 3, h, w], nominally in [0, 1], priors included."""
+        """Losses [rows] of images [rows, (batch,) 3, h, w], nominally in [0, 1], priors included.
+
+        Of a batch the priors are the mean over its images.
+        """
         config = self.config
         if self.statistics:  # they are read off the same pass
-            passes = backward_rows(self.victim, images, self.matching.labels, differentiable=differentiable)
+            passes = backward_rows(self.matching.victim, images, self.matching.labels, differentiable=differentiable)
             loss = self.matching.between(parameter_gradients(passes))
             loss = loss + config.statistics_weight * statistics_distance(batch_statistics(passes), self.statistics)
         elif differentiable:
             loss = matching_loss(images, self.matching)
         else:
             loss = matching_value(images, self.matching)
-        seen = self.victim.normalize(images)
+        seen = self.victim.normalize(images.flatten(0, -4))
         for weights, prior in self.priors:
-            loss = loss + weights * prior(seen)
+            loss = loss + weights * _of_rows(prior(seen), images)
         if config.group_weight > 0 and self.restarts > 1:
-            loss = loss + config.group_weight * group_distance(seen, self.restarts)
+            distances = group_distance(seen.unflatten(0, images.shape[:-3]), self.restarts)
+            loss = loss + config.group_weight * _of_rows(distances, images)
         return loss
 
     def evaluate(self, images: Tensor) -> Tensor:
@@ -87,3 +99,8 @@ class Objective:
         part.statistics = [(mean[rows], variance[rows]) for mean, variance in self.statistics]
         part.priors = [(weights[rows], prior) for weights, prior in self.priors]
         return part
+
+
+def _of_rows(values: Tensor, images: Tensor) -> Tensor:
+    """Values of all images [rows, (batch,) 3, h, w], one after another, as means over the batch [rows]."""
+    return values if images.ndim == 4 else values.view(images.shape[:2]).mean(dim=1)

@@ -23,12 +23,13 @@ def l2_norm(images: Tensor) -> Tensor:
 def group_distance(images: Tensor, restarts: int) -> Tensor:
     """Euclidean distance to the mean of a target's restarts over the number of pixels: [rows, c, h, w] -> [rows].
 
+    Of batches [rows, batch, c, h, w], each image's distance to the mean of the images in its place: [rows x batch].
     The mean is held constant (R_group of Yin et al., CVPR 2021). They renew it every hundred iterations; here it is
     that of the moment.
     """
     grouped = images.unflatten(0, (-1, restarts))
-    difference = (grouped - grouped.mean(dim=1, keepdim=True).detach()).flatten(0, 1)
-    return _norm(difference) / (images.shape[2] * images.shape[3])
+    difference = (grouped - grouped.mean(dim=1, keepdim=True).detach()).flatten(0, -4)
+    return _norm(difference) / (images.shape[-2] * images.shape[-1])
 
 
 def statistics_distance(statistics: Sequence[tuple[Tensor, Tensor]], shared: Sequence[tuple[Tensor, Tensor]]) -> Tensor:

@@ -1,4 +1,4 @@
-"""What an attack comes to: stages, restarts, and the one image that an attacker keeps."""
+"""What an attack comes to: stages, restarts, and the one image, or batch of images, that an attacker keeps."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from gifd_ops.stages import Stage
 
 @dataclass(frozen=True, kw_only=True)
 class StageResult:
-    """What a stage came to; every tensor begins with [targets, restarts]. Restarts that diverged are NaN."""
+    """What a stage came to; every tensor begins with [targets, restarts]. Restarts that diverged are NaN.
+
+    Where a target is a batch, images, radii and what moved have [targets, restarts, batch]: they are each image's own.
+    """
 
     stage: Stage
-    images: Tensor  # [targets, restarts, 3, h, w] in [0, 1]
+    images: Tensor  # [targets, restarts, (batch,) 3, h, w] in [0, 1]
     matching_loss: Tensor  # full cosine distance of `images`, no prior
     loss_trace: Tensor  # [targets, restarts, steps], before each update, or of each candidate; NaN once stopped
     steps_taken: Tensor  # int64, of `stage.steps`
@@ -31,7 +34,7 @@ class StageResult:
 class Reconstruction:
     """One image per target, and where it came from."""
 
-    images: Tensor  # [targets, 3, h, w] in [0, 1]
+    images: Tensor  # [targets, (batch,) 3, h, w] in [0, 1]
     matching_loss: Tensor  # [targets], infinite where no restart of any stage had a finite one
     stage: Tensor  # [targets], index into the schedule
     restart: Tensor  # [targets]
@@ -42,8 +45,9 @@ class AttackResult:
     """All stages and restarts; `best` is what an attacker keeps."""
 
     stages: tuple[StageResult, ...]
-    labels: Tensor  # as the attack used them, [targets]
-    gradient_evaluations: Tensor  # [targets] int64, victim gradients that were computed, scoring included
+    labels: Tensor  # as the attack used them, [targets] or [targets, batch]
+    # [targets] int64, victim gradients (of training clients: simulated updates) that were computed, scoring included
+    gradient_evaluations: Tensor
     restart_select: Literal["best", "last"] = "best"
 
     @property

@@ -20,7 +20,7 @@ OURS = {
     "analysis": ("study.schema",),
 }
 FRAMEWORKS = {
-    "gifd_ops": {"torch", "torchvision", "lpips", "numpy", "PIL", "safetensors", "cmaes"},
+    "gifd_ops": {"torch", "torchvision", "lpips", "numpy", "PIL", "safetensors", "cmaes", "scipy"},
     "search_spaces": set(),
     "study": {"pyarrow", "rich", "ray", "optuna", "torch", "PIL", "numpy", "scipy", "tensorboard"},
     "analysis": {"pandas", "numpy", "scipy", "matplotlib", "optuna", "pyarrow", "PIL", "sklearn"},
@@ -39,7 +39,10 @@ ONLY_IN = {
     | {"study/upkeep/rescore.py"}
     | {f"study/task/{name}.py" for name in ("own", "trial_run")},
 }
-PLAIN = {f"gifd_ops/{name}.py" for name in ("config", "stages", "quirks", "tasks", "seeds", "perceptual_weights")}
+PLAIN = {
+    f"gifd_ops/{name}.py"
+    for name in ("config", "stages", "quirks", "tasks", "seeds", "perceptual_weights", "protocols")
+}
 PLAIN |= {"gifd_ops/victim_states.py", "gifd_ops/defenses/config.py", "gifd_ops/defenses/privacy.py"}
 FORBIDDEN_NAMES = {"utils.py", "helpers.py", "common.py"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
@@ -18,7 +18,8 @@ class Features:
     layer: the layer whose input `hidden` is. hidden: [rows, c, h, w], None at layer 0. skip: what the layers below add
     to the image beside it (StyleGAN2: their RGB [rows, 3, h, w]), None for nothing. condition: what the labels come to
     (BigGAN: class embeddings [rows, dim]), None for generators without classes; it is the same at every layer.
-    latent: [rows, slots, dim]. noises: maps [rows, 1, h, w], none for generators without noise inputs.
+    latent: [rows, slots, dim]. noises: maps [rows, 1, h, w], none for generators without noise inputs. Rows of several
+    images (`batches.py`) begin with [rows, batch].
     """
 
     layer: int
@@ -32,19 +33,28 @@ class Features:
     def num_rows(self) -> int:
         return self.latent.shape[0]
 
+    @property
+    def batch(self) -> tuple[int, ...]:
+        """Images of a row where they have a dimension of their own, (batch,), else ()."""
+        return tuple(self.latent.shape[1:-2])
+
     def select(self, rows: Tensor | slice) -> Features:
         """Some of the rows."""
+        return self.each(lambda tensor: tensor[rows])
 
-        def part(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor[rows]
+    def each(self, change: Callable[[Tensor], Tensor]) -> Features:
+        """The same with every tensor changed alike."""
+
+        def changed(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else change(tensor)
 
         return replace(
             self,
-            hidden=part(self.hidden),
-            skip=part(self.skip),
-            condition=part(self.condition),
-            latent=self.latent[rows],
-            noises=tuple(noise[rows] for noise in self.noises),
+            hidden=changed(self.hidden),
+            skip=changed(self.skip),
+            condition=changed(self.condition),
+            latent=change(self.latent),
+            noises=tuple(change(noise) for noise in self.noises),
         )
 
 

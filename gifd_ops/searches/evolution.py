@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,8 +37,8 @@ def search_evolution(
     loss of some of the rows; without it no row stops before all do.
     """
     slots, width = generator.latent_shape
-    shape = (slots if stage.own_slots else 1, width)
-    strategies = [_strategy(stage, shape[0] * shape[1], seed) for seed in seeds]
+    shape = (*start.batch, slots if stage.own_slots else 1, width)  # a row's images evolve together
+    strategies = [_strategy(stage, math.prod(shape), seed) for seed in seeds]
     rows = torch.arange(len(seeds), device=start.latent.device)
     own = start
     best_loss = start.latent.new_full((len(seeds),), torch.inf)
@@ -53,7 +54,7 @@ def search_evolution(
             trace[rows, step] = losses
             better = losses < best_loss[rows]  # NaN is never better
             best_loss[rows] = torch.where(better, losses, best_loss[rows])
-            best_z[rows] = torch.where(better[:, None, None], z, best_z[rows])
+            best_z[rows] = torch.where(better.view(-1, *(1,) * len(shape)), z, best_z[rows])
         steps_taken[rows] = end
         generation = trace[rows, begun:end]
         if end - begun == stage.population:
@@ -79,9 +80,11 @@ def divergence(z: Tensor) -> Tensor:
     """GGL's divergence of latents [rows, slots, dim] from the standard normal, summed over slots: [rows].
 
     By the mean m and the variance v of a slot's numbers, as the authors of GIFD compute it: -1/2 (1 + log v - m^2 - v).
+    Of latents [rows, batch, slots, dim] it is the mean over the batch.
     """
-    variance = z.var(dim=2, unbiased=False)
-    return (-0.5 * (1 + (variance + 1e-10).log() - z.mean(dim=2).square() - variance)).sum(dim=1)
+    variance = z.var(dim=-1, unbiased=False)
+    of_images = (-0.5 * (1 + (variance + 1e-10).log() - z.mean(dim=-1).square() - variance)).sum(dim=-1)
+    return of_images if of_images.ndim == 1 else of_images.mean(dim=1)
 
 
 def _strategy(stage: EvolutionStage, size: int, seed: int) -> CMA | SepCMA:

@@ -37,16 +37,19 @@ def search_features(
     """Adam on the opened variables, each projected after every update on the l1 ball around its starting value.
 
     stages: one for all rows, or for each its own, alike in layer and noises. loss_of: the loss of some of the rows;
-    without it no row stops before all do. Radii are infinite for rows without a ball, None if there is none.
+    without it no row stops before all do. Every image of a row has balls of its own. Radii are infinite for rows
+    without a ball, None if there is none.
     """
     searched = generator.searched(stages[0].layer)
     if not stages[0].noises:
         searched = replace(searched, noises=())
     centers = _opened(start, searched)
     limits = zip(*(_limits(stage, searched) for stage in stages), strict=True)
-    radii = [_radii(told, center) for told, center in zip(limits, centers, strict=True)]
+    lead = 1 + len(start.batch)
+    radii = [_radii(told, center, lead) for told, center in zip(limits, centers, strict=True)]
     balls = [
-        Ball(center.clone().requires_grad_(), center, radius) for center, radius in zip(centers, radii, strict=True)
+        Ball(center.clone().requires_grad_(), center, radius, lead)
+        for center, radius in zip(centers, radii, strict=True)
     ]
     opened = _open_balls(balls, start, generator, searched, loss, spherical=quirks.spherical == "on", loss_of=loss_of)
     rates = [learning_rates(stage.lr, stage.steps, stage.decay, quirks) for stage in stages]
@@ -58,7 +61,7 @@ def search_features(
         with torch.no_grad():
             images = generator.render(features)
     by_kind = dict(zip(_names(searched), radii, strict=True))
-    moved = (ended[0] - centers[0]).flatten(1).abs().sum(dim=1) if searched.hidden else None
+    moved = (ended[0] - centers[0]).flatten(lead).abs().sum(dim=lead) if searched.hidden else None
     return StageEnd(
         features=features,
         images=blanked(images.clamp(0, 1), keep=found.whole),
@@ -73,26 +76,30 @@ def search_features(
 
 @dataclass(frozen=True)
 class Ball:
-    """A searched variable [rows, ...], and the l1 ball around its starting value that it may not leave."""
+    """A searched variable [rows, ...], and the l1 ball around its starting value that it may not leave.
+
+    lead: dimensions before those of one ball's center: rows, or rows and images.
+    """
 
     variable: Tensor
     center: Tensor
-    radii: Tensor | None  # [rows]; None: free
+    radii: Tensor | None  # [rows], or [rows, images]; None: free
+    lead: int = 1
 
     @torch.no_grad()
     def project(self) -> None:
         """Move the variable, in place, to the nearest point of the ball."""
         if self.radii is None:
             return
-        deviations = (self.variable - self.center).flatten(1)
-        projected = project_l1_ball(deviations, self.radii)
+        deviations = (self.variable - self.center).flatten(self.lead).flatten(0, -2)
+        projected = project_l1_ball(deviations, self.radii.flatten())
         if projected is not deviations:
             self.variable.copy_(self.center + projected.view_as(self.center))
 
     @torch.no_grad()
     def rescale(self) -> None:
         """Give every vector along the last dimensions its first length again (the authors' spherical optimizer)."""
-        dims = tuple(range(2, self.variable.ndim))
+        dims = tuple(range(self.lead + 1, self.variable.ndim))
         lengths = (self.variable.square().sum(dim=dims, keepdim=True) + 1e-9).sqrt()
         first = (self.center.square().sum(dim=dims, keepdim=True) + 1e-9).sqrt()
         self.variable.mul_(first / lengths)
@@ -100,7 +107,7 @@ class Ball:
     def select(self, rows: Tensor) -> Ball:
         """The balls of some rows, with a variable of their own."""
         radii = None if self.radii is None else self.radii[rows]
-        return Ball(self.variable.detach()[rows].requires_grad_(), self.center[rows], radii)
+        return Ball(self.variable.detach()[rows].requires_grad_(), self.center[rows], radii, self.lead)
 
 
 def _open_balls(
@@ -170,10 +177,11 @@ def _limits(stage: FeatureStage, searched: Searched) -> list[Radius | None]:
     return [of.get(name, stage.noise_radius) for name in _names(searched)]
 
 
-def _radii(told: Sequence[Radius | None], center: Tensor) -> Tensor | None:
-    """Absolute radii [rows] of the balls around `center` [rows, ...], as told for all rows or for each."""
+def _radii(told: Sequence[Radius | None], center: Tensor, lead: int) -> Tensor | None:
+    """Absolute radii of the balls around `center`, of its first `lead` dimensions, as told for all rows or for each."""
     if not any(told):
         return None
     values = center.new_tensor([math.inf if radius is None else radius.value for radius in told])
     relative = torch.tensor([radius is not None and radius.relative for radius in told], device=center.device)
-    return values * torch.where(relative, center.flatten(1).abs().sum(dim=1), 1.0)
+    values, relative = (each.view(-1, *(1,) * (lead - 1)) for each in (values, relative))
+    return values * torch.where(relative, center.flatten(lead).abs().sum(dim=lead), 1.0)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gifd_ops.batches import seeds_of_images
 from gifd_ops.quirks import MENDED
 from gifd_ops.searches.descent import Opened, descend, learning_rates
 from gifd_ops.searches.search import Loss, LossOf, StageEnd
@@ -21,17 +22,22 @@ def search_pixels(
     victim: Victim,
     loss: Loss,
     *stages: PixelStage,
+    batch_size: int | None = None,
     patience: int = 0,
     loss_of: LossOf | None = None,
 ) -> StageEnd:
     """Adam on normalized pixels, begun at standard normal noise and clamped to the range of pixels at every update.
 
-    stages: one for all rows, or for each its own, all signed or none. loss_of: the loss of some of the rows; without it
-    no row stops before all do.
+    stages: one for all rows, or for each its own, all signed or none. batch_size: images of a row, each begun at noise
+    of its own; None for one without a dimension. loss_of: the loss of some of the rows; without it no row stops before
+    all do.
     """
     place = next(victim.parameters())
-    drawn = [torch.randn(image_shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    own = [seed for row in seeds for seed in seeds_of_images(row, batch_size or 1)]
+    drawn = [torch.randn(image_shape, generator=torch.Generator().manual_seed(seed)) for seed in own]
     noise = torch.stack(drawn).to(place)
+    if batch_size is not None:
+        noise = noise.unflatten(0, (-1, batch_size))
     low, high = (victim.normalize(torch.full_like(noise[:1], value)) for value in (0.0, 1.0))
 
     def opened(pixels: Tensor, loss: Loss, *, whole: bool) -> Opened:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gifd_ops.attack import run_attack
+from gifd_ops.batches import BatchGenerator, seeds_of_images
 from gifd_ops.config import AttackConfig
 from gifd_ops.generators.biggan import BigGanGenerator, build_biggan
 from gifd_ops.generators.biggan_config import BigGanConfig
@@ -64,6 +65,16 @@ def test_a_row_alone_is_the_row_in_a_batch(tiny_biggan: BigGanGenerator, layer: 
         torch.testing.assert_close(
             tiny_biggan.render(batch.select(slice(row, row + 1)))[0], images[row], rtol=1e-12, atol=1e-12
         )
+
+
+@pytest.mark.parametrize("layer", range(LAYERS))
+def test_images_of_a_batch_have_their_own_class_and_are_as_alone(tiny_biggan: BigGanGenerator, layer: int) -> None:
+    generator, labels = BatchGenerator(tiny_biggan, 2), LABELS.view(2, 2)
+    images = generator.render(generator.advance(generator.start([0, 1], labels), to=layer))
+    alone = tiny_biggan.start(seeds_of_images(1, 2), labels[1])
+    torch.testing.assert_close(
+        images[1], tiny_biggan.render(tiny_biggan.advance(alone, to=layer)), rtol=1e-12, atol=1e-12
+    )
 
 
 def test_a_start_depends_on_its_own_seed_and_label_only(tiny_biggan: BigGanGenerator) -> None:
