@@ -144,7 +144,12 @@ def _picture_id(digest: str) -> str:
 def load_picture(path: Path, *, size_px: int) -> Tensor:
     """A picture as [3, size_px, size_px] in [0, 1]."""
     with Image.open(path) as image:
-        pixels = transforms.pil_to_tensor(ImageOps.exif_transpose(image).convert("RGB"))
+        return to_square(ImageOps.exif_transpose(image), size_px=size_px)
+
+
+def to_square(image: Image.Image, *, size_px: int) -> Tensor:
+    """A picture as [3, size_px, size_px] in [0, 1]: its shorter side scaled, its middle cut out."""
+    pixels = transforms.pil_to_tensor(image.convert("RGB"))
     pixels = transforms.resize(pixels, [size_px], antialias=True)
     cropped: Tensor = transforms.center_crop(pixels, [size_px, size_px])
     return cropped.to(torch.float32) / 255

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from gifd_ops import targets as private
 from gifd_ops.controls import noise_gradient
+from gifd_ops.generators.biggan import BigGanGenerator
+from gifd_ops.generators.checkpoints import PublicGenerator
 from gifd_ops.generators.loading import load_generator, untrained_generator
 from gifd_ops.generators.stylegan2 import StyleGan2Generator
 from gifd_ops.gradients import Observation, observe
@@ -22,6 +24,8 @@ from gifd_ops.targets import Target, into_blocks, picture_targets, portrait_targ
 from gifd_ops.victims import Victim, build_victim
 from study.checks import LPIPS_NETWORKS
 from study.plan import StudyPlan, split_of
+from study.task.inputs import Inputs
+from study.task.own import OwnTask
 
 
 class Bench:
@@ -34,26 +38,38 @@ class Bench:
         self._victim_of = cache(self._build_victim)
         self._portraits = cache(self._draw_gallery)
 
-    def generator(self, phase: str) -> StyleGan2Generator:
+    def generator(self, phase: str) -> PublicGenerator:
         """The generator of a phase: trained, unless its control says otherwise."""
         untrained = self.plan.control_of(phase) == "untrained_generator"
         return self._untrained if untrained else self._trained
 
     @cached_property
-    def _trained(self) -> StyleGan2Generator:
+    def _trained(self) -> PublicGenerator:
         task = self.plan.task_info
+        if self._own is not None:
+            return self._placed(self._own.generator())
         return self._placed(load_generator(task.checkpoint, size_px=task.size_px))
 
     @cached_property
-    def _untrained(self) -> StyleGan2Generator:
+    def _untrained(self) -> PublicGenerator:
         task, seed = self.plan.task_info, derive_seed(self.plan.seed, "untrained generator")
+        if self._own is not None:
+            return self._placed(self._own.untrained(seed))
         return self._placed(untrained_generator(task.checkpoint, size_px=task.size_px, seed=seed))
 
-    def _placed(self, generator: StyleGan2Generator) -> StyleGan2Generator:
+    @cached_property
+    def _own(self) -> OwnTask | None:
+        """The task of a person's own, if that is what the plan is of."""
+        return None if self.plan.own_task is None else OwnTask(self.plan, Inputs.read(self.pictures_folder))
+
+    def _placed(self, generator: PublicGenerator) -> PublicGenerator:
         """The generator on this device: made anew there, for it keeps tensors beside its network's."""
         if self.device.type == "cpu":
             return generator
-        return StyleGan2Generator(generator.network.to(self.device), size_px=self.plan.task_info.size_px)
+        size_px = self.plan.task_info.size_px
+        if isinstance(generator, BigGanGenerator):
+            return BigGanGenerator(generator.network.to(self.device), size_px=size_px)
+        return StyleGan2Generator(generator.network.to(self.device), size_px=size_px)
 
     @cached_property
     def lpips(self) -> dict[str, Lpips]:
@@ -90,10 +106,12 @@ class Bench:
         return into_blocks(targets, per_domain=self.plan.block_targets_per_domain)
 
     def _build_victim(self, split: str, block: int) -> Victim:
-        task = self.plan.task_info
+        task, seed = self.plan.task_info, derive_seed(self.plan.seed, "victim", split, block)
+        if self._own is not None:
+            return self._own.victim(self.plan.victim, seed=seed).to(self.device)
         return build_victim(
             self.plan.victim,
-            seed=derive_seed(self.plan.seed, "victim", split, block),
+            seed=seed,
             num_classes=task.num_classes,
             size_px=task.size_px,
             pixel_mean=task.pixel_mean,
@@ -102,6 +120,8 @@ class Bench:
 
     def _targets(self, split: str) -> list[Target]:
         plan, task = self.plan, self.plan.task_info
+        if self._own is not None:
+            return self._own.targets(split)
         if plan.pictures is None:
             return portrait_targets(
                 split,
@@ -122,7 +142,9 @@ class Bench:
     def _others(self, targets: list[Target]) -> Tensor:
         """For each target another image of its domain, of its class where there is one."""
         size_px = self.plan.task_info.size_px
-        if self.plan.pictures is None:
+        if self._own is not None:
+            others = self._own.others(targets)
+        elif self.plan.pictures is None:
             others = private.portrait_others(targets, size_px=size_px)
         else:
             others = private.picture_others(self._pictures, self.plan.pictures, targets, size_px=size_px)
@@ -138,8 +160,10 @@ class Bench:
         return gallery.to(self.device)
 
     def _draw_gallery(self, domain: str) -> Tensor:
-        """The portraits of a domain's gallery."""
+        """The images of a domain's gallery, which no split holds."""
         plan, size_px = self.plan, self.plan.task_info.size_px
+        if self._own is not None:
+            return self._own.gallery(domain, count=plan.gallery - 1).to(self.device)
         gallery = private.portrait_gallery(domain, count=plan.gallery - 1, seed=plan.seed, size_px=size_px)
         return gallery.to(self.device)
 

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from study.evaluation.choosing import criteria
-from study.evaluation.protocol import Protocol
+from study.evaluation.protocol import Protocol, protocol_of_others
 from study.plan import StudyPlan
 
 START_SECONDS = 15.0  # until Ray runs and its workers have imported torch
 RAY_BYTES = 100_000_000  # of a worker, beside what it works on
-MOST_FINALISTS = 3  # the published recipe, the best by oracle, the best by observable
 PROFILE_TIMEOUT = 120.0  # seconds
 
 
@@ -52,23 +51,26 @@ def estimate(plan: StudyPlan, profile: Profile, *, trials: int, protocol: Protoc
     Other attacks are taken to cost what this one does, and an ablation to change half of the parameters.
     """
     tune, test = (plan.targets_of(phase) * len(plan.domains) for phase in ("search", "test"))
-    finalists = min(MOST_FINALISTS, trials)
-    runs = [(trials, tune), (finalists * (1 + len(protocol.controls)), test)]
-    if protocol.select:
-        candidates = 1 + sum(criterion.count for criterion in criteria(plan))
-        runs += [(min(candidates, trials), tune), (min(len(plan.domains), trials), test)]
-    attacks = 1 + len(protocol.methods)
     steps = len(plan.parameters) // 2 if protocol.ablation else 0
-    ablation = [(steps, tune), (steps, test)]
+    runs = [*_runs(plan, trials, protocol), (steps, tune), (steps, test)]
+    runs += _runs(plan, trials, protocol_of_others(protocol)) * len(protocol.methods)
     per_target = plan.budget * profile.seconds_per_evaluation + profile.seconds_beside
-    rounds = attacks * _rounds(runs, workers=workers) + _rounds(ablation, workers=workers)
-    attacked = attacks * _rounds(runs, workers=1) + _rounds(ablation, workers=1)
     return Estimate(
-        seconds=START_SECONDS + rounds * per_target,
+        seconds=START_SECONDS + _rounds(runs, workers=workers) * per_target,
         workers=workers,
         worker_bytes=profile.peak_bytes + RAY_BYTES,
-        gradient_evaluations=attacked * plan.budget,
+        gradient_evaluations=_rounds(runs, workers=1) * plan.budget,
     )
+
+
+def _runs(plan: StudyPlan, trials: int, protocol: Protocol) -> list[tuple[int, int]]:
+    """Configs, and on how many targets each, of the search of one attack and of what follows."""
+    tune, test = (plan.targets_of(phase) * len(plan.domains) for phase in ("search", "test"))
+    wanted = criteria(plan, by_domain=protocol.by_domain)
+    candidates = 1 + sum(criterion.count for criterion in wanted) if protocol.select else 0
+    finalists = 1 + len(wanted)
+    controlled = len(protocol.controlled) * len(protocol.controls)
+    return [(trials, tune), (min(candidates, trials), tune), (min(finalists, trials), test), (controlled, test)]
 
 
 def _rounds(runs: Sequence[tuple[int, int]], *, workers: int) -> int:

@@ -19,6 +19,8 @@ from study.ledger import Ledger
 from study.lock import only_driver
 from study.options import Launch, find_pictures
 from study.run import CONTINUE, run_study
+from study.task.inputs import NAME as INPUTS
+from study.task.inputs import Inputs
 from study.versions import check_version, read_plan
 
 EXAMPLES = """\
@@ -65,9 +67,12 @@ def _read(options: argparse.Namespace) -> Launch:
     results: Path = options.results
     plan = read_plan(results)
     check_version(results)
-    if check_checkpoint(plan.task_info) != plan.checkpoint_sha256:
+    if plan.own_task is None and check_checkpoint(plan.task_info) != plan.checkpoint_sha256:
         raise ValueError(f"{results} was made with other generator weights than those installed here; install its own")
     find_pictures(options.images, plan)
+    inputs = results / INPUTS  # of a task that is not built in, as the launch left it
+    if plan.own_task is not None:
+        Inputs.read(inputs)
     if options.address:
         check_address(options.address)
     for name, least in (("max_concurrent", 1), ("block_timeout", 1)):
@@ -86,7 +91,7 @@ def _read(options: argparse.Namespace) -> Launch:
         results=results,
         max_concurrent=options.max_concurrent,
         address=options.address or None,
-        pictures_folder=options.images,
+        pictures_folder=options.images if plan.own_task is None else inputs,
         protocol=read_protocol(options, plan),
         block_timeout=options.block_timeout,
         notes=(),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import shlex
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
@@ -26,10 +28,12 @@ def main(arguments: list[str] | None = None) -> int:
         launch = read_options(arguments)
         if launch.dry_run:
             print_plan(launch, console)
-            print_estimate(launch, console)
+            with TemporaryDirectory() as folder:
+                print_estimate(launch.place_inputs(Path(folder)), console)
             return 0
         with only_driver(launch.results, trials=launch.trials):
             launch.plan.save(launch.results)
+            launch = launch.place_inputs(launch.results)
             return run_study(launch, console, command=command_line(arguments))
     except (ValueError, OSError) as error:
         print(f"study: {error}", file=sys.stderr)

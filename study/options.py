@@ -11,6 +11,7 @@ from gifd_ops.quirks import COMPAT, Quirks, read_quirk
 from gifd_ops.seeds import derive_seed
 from gifd_ops.tasks import TASKS, USER_DOMAIN, VICTIM_LAYERS, Task
 from search_spaces.base import Range
+from search_spaces.recipes import RECIPES
 from search_spaces.registry import METHODS, SPACES, get_space
 from study.checks import check_address, check_checkpoint, check_metric, check_networks
 from study.choices import check_name
@@ -21,6 +22,11 @@ from study.plan import OBJECTIVES, RACING, SAMPLERS, Points, StudyPlan
 from study.schema import TABLES
 from study.search.objectives import check_objective
 from study.search.warm_start import earlier_study, kept_points, read_point, warm_points
+from study.task.choose import choose_task, narrow
+from study.task.content import TaskContent, task_of
+from study.task.definition import Definition
+from study.task.inputs import Inputs
+from study.task.prepare import prepare
 from study.versions import check_version
 from study.watch.event_files import check_tensorboard
 
@@ -44,16 +50,22 @@ class Launch:
     notes: tuple[str, ...]  # what a person should know before it starts
     tensorboard: bool  # whether event files are written
     dry_run: bool
+    inputs: Inputs | None = None  # of a task that is not built in: where its files lie
+
+    def place_inputs(self, folder: Path) -> Launch:
+        """The launch whose workers find the task's files, by a hidden file in a folder."""
+        return self if self.inputs is None else replace(self, pictures_folder=self.inputs.save(folder))
 
 
 def read_options(arguments: list[str] | None) -> Launch:
     """The checked command line. Raises ValueError: rule, value, remedy."""
-    options = build_parser().parse_args(arguments)
+    options, definition = _read_task(arguments)
     check_name("search space", options.space, SPACES)
     check_name("method", options.method, METHODS)
-    space = get_space(options.space, options.method)
-    task = TASKS[check_name("task", options.task, TASKS)]
-    check_name("victim", options.victim, task.victims)
+    if options.recipe is not None:
+        check_name("recipe", options.recipe, RECIPES)
+    if definition is None:
+        options.victim = check_name("victim", options.victim or "lenet", TASKS[options.task].victims)
     metrics = [name.strip() for name in options.metric.split(",")]
     for name in metrics:
         check_metric(name, gallery=options.gallery)
@@ -71,6 +83,9 @@ def read_options(arguments: list[str] | None) -> Launch:
         raise ValueError(f"--random-share must be 0 to 1, got {options.random_share}")
     if options.objective == "both" and options.trials < 2:
         raise ValueError(f"--objective both needs --trials of 2 or more, got {options.trials}: the searches take turns")
+    own, inputs = (None, None) if definition is None else _prepare(definition, options)
+    task = TASKS[options.task] if own is None else task_of(own)
+    space = get_space(options.space, options.method, recipe=options.recipe or task.recipe)
     space.published(task.generator_shape, budget=options.budget)  # raises if the budget is too small
     ranges = space.ranges(task.generator_shape, budget=options.budget)
     fixed = _read_fixed(options.set, ranges)
@@ -80,11 +95,13 @@ def read_options(arguments: list[str] | None) -> Launch:
         space=space.name,
         method=space.method,
         task=task.name,
-        victim=options.victim,
+        victim=options.victim if own is None else own.victim,
         control=options.control,
         labels=options.labels,
         quirks=_read_quirks(options.compat, options.quirk),
-        matched_layers=_read_layers(options.match_layers, num_layers=VICTIM_LAYERS[options.victim]),
+        matched_layers=_read_layers(
+            options.match_layers, num_layers=own.victim_layers if own else VICTIM_LAYERS[options.victim]
+        ),
         patience=options.patience,
         gallery=options.gallery,
         authors_ranges=options.authors_ranges,
@@ -102,12 +119,14 @@ def read_options(arguments: list[str] | None) -> Launch:
         test_targets_per_domain=options.test_targets_per_domain,
         fixed=tuple(sorted(fixed.items())),
         parameters=tuple((name, ranges[name]) for name in sorted(ranges)),
-        checkpoint_sha256=check_checkpoint(task),
-        keep_targets=options.keep_targets or pictures is None,
+        checkpoint_sha256=check_checkpoint(task) if own is None else own.checkpoint_sha256,
+        keep_targets=options.keep_targets or (pictures is None and own is None),
         pictures=pictures,
         racing=check_name("racing", options.racing, RACING),
         racing_error=options.racing_error,
         configs_per_trial=options.configs_per_trial,
+        recipe=options.recipe,
+        own_task=own,
     )
     _check_fuses(plan)
     protocol = read_protocol(options, plan)
@@ -130,11 +149,36 @@ def read_options(arguments: list[str] | None) -> Launch:
         max_concurrent=options.max_concurrent,
         address=options.address or None,
         pictures_folder=folder,
+        inputs=inputs,
         protocol=protocol,
         block_timeout=options.block_timeout,
         notes=notes,
         tensorboard=options.tensorboard,
         dry_run=options.dry_run,
+    )
+
+
+def _read_task(arguments: list[str] | None) -> tuple[argparse.Namespace, Definition | None]:
+    """The options, and the task they describe if it is not a built-in one, whose file may set defaults of options."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    definition = choose_task(options)
+    if definition is not None and definition.defaults:
+        parser.set_defaults(**definition.defaults)
+        options = parser.parse_args(arguments)
+    return options, definition
+
+
+def _prepare(definition: Definition, options: argparse.Namespace) -> tuple[TaskContent, Inputs]:
+    """Content and inputs of a task, of the domains that are asked for."""
+    if options.images is not None:
+        raise ValueError(f"--images attacks pictures with a built-in task; --task {options.task} names its own folders")
+    return prepare(
+        narrow(definition, victim=options.victim, domains=options.domains),
+        seed=options.seed,
+        tune=options.targets_per_domain,
+        test=options.test_targets_per_domain,
+        gallery=options.gallery,
     )
 
 
@@ -153,7 +197,11 @@ def _read_points(
 
 def _results_name(plan: StudyPlan) -> str:
     """The default folder: the space, and what is not the default beside it."""
-    beside = [plan.method] * (plan.method != "gifd") + [plan.control] * (plan.control != "none")
+    beside = (
+        [plan.task] * (plan.own_task is not None)
+        + [plan.method] * (plan.method != "gifd")
+        + [plan.control] * (plan.control != "none")
+    )
     return "-".join([plan.space, *beside])
 
 
@@ -239,7 +287,7 @@ def _read_domains(asked: str | None, of_space: tuple[str, ...] | None, task: Tas
             raise ValueError("--images replaces the task's domains; leave out --domains or --images")
         return (USER_DOMAIN,)
     if asked is None:
-        return of_space or task.default_domains
+        return tuple(d for d in of_space or () if d in task.domains) or task.default_domains
     names = [check_name("domain", name.strip(), task.domains) for name in asked.split(",")]
     return tuple(domain for domain in task.domains if domain in names)
 

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from gifd_ops.quirks import CHOICES, COMPAT
 from gifd_ops.tasks import TASKS
+from search_spaces.recipes import RECIPES
 from search_spaces.registry import METHODS, SPACES
 from study.conditions import CONTROLS, LABELS
 from study.evaluation.protocol import add_protocol_options
 from study.plan import METRICS, RACING, SAMPLERS
+from study.task.choose import PUBLISHED
 
 DESCRIPTION = """\
 Search the settings with which a gradient inversion attack (GIFD) leaks most, and measure what it found on images that
@@ -41,8 +43,16 @@ def build_parser() -> argparse.ArgumentParser:
     victims = ", ".join(sorted({name for task in TASKS.values() for name in task.victims}))
     domains = ", ".join(dict.fromkeys(name for task in TASKS.values() for name in task.domains))
     what = parser.add_argument_group("what to attack")
-    what.add_argument("--task", default="portraits", help=f"generator and images: {', '.join(TASKS)} (%(default)s)")
-    what.add_argument("--victim", default="lenet", help=f"model whose gradient is shared: {victims} (%(default)s)")
+    what.add_argument(
+        "--task",
+        default="portraits",
+        help=f"generator and images: {', '.join((*TASKS, *PUBLISHED))}, or a FILE.toml of your own (%(default)s)",
+    )
+    what.add_argument("--data", type=_folder, metavar="FOLDER", help="pictures of --task ffhq or imagenet")
+    what.add_argument("--weights", type=Path, metavar="FILE", help="generator of --task ffhq or imagenet")
+    what.add_argument(
+        "--victim", help=f"model whose gradient is shared: {victims}, or MODULE:FUNCTION (lenet, or the task's own)"
+    )
     what.add_argument("--domains", help=f"image domains, comma separated (those of the space), of {domains}")
     what.add_argument("--images", type=_folder, metavar="FOLDER", help="attack your own pictures (sub-folder: class)")
     what.add_argument("--targets-per-domain", type=int, default=4, metavar="N", help="images to tune on (%(default)s)")
@@ -52,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     how = parser.add_argument_group("how to attack: held fixed, never searched")
     how.add_argument("--method", default="gifd", help=f"the attack: {', '.join(METHODS)} (%(default)s)")
+    how.add_argument("--recipe", help=f"what trial 0 takes for published: {', '.join(RECIPES)} (the task's own)")
     how.add_argument("--control", default="none", help=f"attack something else: {', '.join(CONTROLS)} (%(default)s)")
     how.add_argument("--labels", default="inferred", help=f"how labels are known: {', '.join(LABELS)} (%(default)s)")
     how.add_argument(

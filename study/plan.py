@@ -16,6 +16,7 @@ from gifd_ops.tasks import TASKS, Task
 from search_spaces.base import Range, Space
 from search_spaces.registry import get_space
 from study.schema import SCHEMA_VERSION
+from study.task.content import TaskContent, task_of
 
 ORACLES = {  # metrics that need the private image: they say how much leaked
     "psnr_db": "maximize",
@@ -73,15 +74,17 @@ class StudyPlan:
     racing: str = "off"  # whether, and by which rule, trials are stopped before their last block
     racing_error: float = 0.10  # chance of stopping a config as good as the best one
     configs_per_trial: int = 1  # of one schedule, that are asked together and run as one computation
+    recipe: str | None = None  # what of GIFD is called published; None: the task's
+    own_task: TaskContent | None = None  # a task that is not built in, by its content
     schema_version: int = SCHEMA_VERSION
 
     @property
     def task_info(self) -> Task:
-        return TASKS[self.task]
+        return TASKS[self.task] if self.own_task is None else task_of(self.own_task)
 
     @property
     def search_space(self) -> Space:
-        return get_space(self.space, self.method)
+        return get_space(self.space, self.method, recipe=self.recipe or self.task_info.recipe)
 
     @property
     def steered_domains(self) -> tuple[str, ...]:
@@ -159,6 +162,8 @@ class StudyPlan:
         values["points"] = read_points(values["points"])
         values["domains"] = tuple(values["domains"])
         values["pictures"] = None if values["pictures"] is None else tuple(values["pictures"])
+        if (own := values.get("own_task")) is not None:
+            values["own_task"] = TaskContent.from_dict(own)
         return cls(**values)
 
     def save(self, results: Path) -> None:
@@ -179,9 +184,14 @@ class StudyPlan:
         except ValueError as error:
             raise ValueError(f"{path} cannot be read ({error}); restore it or choose another --results") from error
         here = self.to_dict()
-        names = [field.name for field in fields(self) if there.get(field.name) != here[field.name]]
-        if names:
-            shown = "; ".join(f"{name}: {_short(there.get(name))} there, {_short(here[name])} here" for name in names)
+        differ = [(field.name, there.get(field.name), here[field.name]) for field in fields(self)]
+        differ = [entry for entry in differ if entry[1] != entry[2]]
+        if differ:
+            shown = "; ".join(
+                f"{name}: {_short(old)} there, {_short(new)} here"
+                for entry in differ
+                for name, old, new in _parts(*entry)
+            )
             raise ValueError(
                 f"{results} holds another plan ({shown}); choose another --results, or give the options it was begun "
                 "with to continue it"
@@ -201,6 +211,14 @@ def control_phase(control: str) -> str:
 def split_of(phase: str) -> str:
     """The split whose targets a phase attacks: `test`, its controls and the steps of an ablation share theirs."""
     return {"search": "tune", "ablation_order": "tune", "select": "select"}.get(phase, "test")
+
+
+def _parts(name: str, there: Any, here: Any) -> list[tuple[str, Any, Any]]:
+    """A difference, or those of its entries where both sides have such."""
+    if not isinstance(there, dict) or not isinstance(here, dict):
+        return [(name, there, here)]
+    keys = [key for key in here if there.get(key) != here[key]]
+    return [(f"{name}.{key}", there.get(key), here[key]) for key in keys]
 
 
 def _short(value: object) -> str:

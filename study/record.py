@@ -54,6 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError(f"a pool needs every config on every target; leave out --racing {launch.plan.racing}")
         with only_driver(launch.results):
             launch.plan.save(launch.results)
+            launch = launch.place_inputs(launch.results)
             ledger = Ledger(launch.results)
             if not ours.only_table:
                 run_pool(launch, ledger, configs=ours.configs)

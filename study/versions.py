@@ -26,6 +26,8 @@ CAME_WITH: dict[int, dict[str, Any]] = {
         "racing": "off",
         "racing_error": 0.10,
         "configs_per_trial": 1,
+        "recipe": None,
+        "own_task": None,
     },
 }
 

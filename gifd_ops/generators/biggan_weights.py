@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from gifd_ops.generators.biggan_config import BigGanConfig
 from gifd_ops.generators.biggan_network import BigGan
+from gifd_ops.generators.disagreement import check_names_and_shapes
 
 Shape = tuple[int, ...]
 
@@ -29,7 +30,12 @@ def bake_weights(public: Mapping[str, Tensor], config: BigGanConfig, *, truncati
     """
     if not 0 < truncation <= 1:
         raise ValueError(f"truncation must be in (0, 1], got {truncation}; 1 is the distribution of training")
-    _check_names_and_shapes(public, config)
+    check_names_and_shapes(
+        public,
+        public_shapes(config),
+        rule="public weights have the names and shapes that their config gives",
+        remedy="give the config of these weights, and the state dict as pytorch-pretrained-biggan saves it",
+    )
     normalized = {name.removesuffix("_orig") for name in public if name.endswith(".weight_orig")}
     baked = {}
     for name, stand_in in _stand_in(config).state_dict().items():
@@ -71,22 +77,6 @@ def _stand_in(config: BigGanConfig) -> BigGan:
 
 def _multiplies(layer: nn.Module) -> bool:
     return isinstance(layer, nn.Linear | nn.Conv2d)
-
-
-def _check_names_and_shapes(public: Mapping[str, Tensor], config: BigGanConfig) -> None:
-    expected = public_shapes(config)
-    problems = [
-        f"{name} is missing" if name not in public else f"{name} is {tuple(public[name].shape)}, not {shape}"
-        for name, shape in expected.items()
-        if name not in public or tuple(public[name].shape) != shape
-    ]
-    problems += [f"{name} is not known" for name in public if name not in expected]
-    if problems:
-        raise ValueError(
-            f"public weights have the names and shapes that their config gives, got {len(problems)} that disagree: "
-            f"{'; '.join(problems[:5])}{'; ...' if len(problems) > 5 else ''}; give the config of these weights, "
-            "and the state dict as pytorch-pretrained-biggan saves it"
-        )
 
 
 def _spectrally_normalized(weight: Tensor, u: Tensor, v: Tensor) -> Tensor:

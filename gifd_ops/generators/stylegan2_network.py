@@ -18,12 +18,17 @@ from torch.nn import functional
 
 @dataclass(frozen=True, kw_only=True)
 class StyleGan2Config:
-    """Sizes of a StyleGAN2: `channels[b]` are the output channels of block b, which works at 4 * 2**b pixels."""
+    """Sizes of a StyleGAN2: `channels[b]` are the output channels of block b, which works at 4 * 2**b pixels.
+
+    clamp: what the absolute values of features and colors are bounded by after every layer, where a network was trained
+    in half precision (NVIDIA's `conv_clamp`); None for no bound.
+    """
 
     channels: tuple[int, ...]
     z_dim: int
     w_dim: int
     mapping_layers: int
+    clamp: float | None = None
 
     @property
     def num_blocks(self) -> int:
@@ -134,8 +139,9 @@ class StyledConv(nn.Module):
     The gain goes in before the ReLU, which is homogeneous: on the few numbers of demodulation, noise gain and bias.
     """
 
-    def __init__(self, inputs: int, outputs: int, w_dim: int, *, upsample: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, w_dim: int, *, upsample: bool, clamp: float | None = None) -> None:
         super().__init__()
+        self.clamp = clamp
         self.conv = ModulatedConv(inputs, outputs, 3, w_dim, demodulate=True, upsample=upsample)
         self.noise_gain = nn.Parameter(torch.zeros(()))
         self.bias = nn.Parameter(torch.zeros(outputs))
@@ -144,30 +150,34 @@ class StyledConv(nn.Module):
         gain = math.sqrt(2)
         features = self.conv(features, w, kernel, gain=gain)
         features = features + (gain * self.noise_gain) * noise + (gain * self.bias)[:, None, None]
-        return functional.leaky_relu(features, 0.2)
+        return _bounded(functional.leaky_relu(features, 0.2), self.clamp)
 
 
 class ToRgb(nn.Module):
     """The RGB contribution of a block."""
 
-    def __init__(self, inputs: int, w_dim: int) -> None:
+    def __init__(self, inputs: int, w_dim: int, *, clamp: float | None = None) -> None:
         super().__init__()
+        self.clamp = clamp
         self.conv = ModulatedConv(inputs, 3, 1, w_dim, demodulate=False, upsample=False)
         self.bias = nn.Parameter(torch.zeros(3))
 
     def forward(self, features: Tensor, w: Tensor, kernel: Tensor) -> Tensor:
-        out: Tensor = self.conv(features, w, kernel) + self.bias[:, None, None]
-        return out
+        return _bounded(self.conv(features, w, kernel) + self.bias[:, None, None], self.clamp)
+
+
+def _bounded(values: Tensor, clamp: float | None) -> Tensor:
+    return values if clamp is None else values.clamp(-clamp, clamp)
 
 
 class SynthesisBlock(nn.Module):
     """One resolution: (upsampling convolution,) convolution, RGB contribution added to the skip."""
 
-    def __init__(self, inputs: int, outputs: int, w_dim: int, *, first: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, w_dim: int, *, first: bool, clamp: float | None = None) -> None:
         super().__init__()
-        self.up = None if first else StyledConv(inputs, outputs, w_dim, upsample=True)
-        self.conv = StyledConv(outputs, outputs, w_dim, upsample=False)
-        self.to_rgb = ToRgb(outputs, w_dim)
+        self.up = None if first else StyledConv(inputs, outputs, w_dim, upsample=True, clamp=clamp)
+        self.conv = StyledConv(outputs, outputs, w_dim, upsample=False, clamp=clamp)
+        self.to_rgb = ToRgb(outputs, w_dim, clamp=clamp)
 
 
 class Synthesis(nn.Module):
@@ -185,7 +195,7 @@ class Synthesis(nn.Module):
         inputs = (config.channels[0], *config.channels[:-1])
         self.constant = nn.Parameter(torch.randn(1, config.channels[0], 4, 4))
         self.blocks = nn.ModuleList(
-            SynthesisBlock(a, b, config.w_dim, first=index == 0)
+            SynthesisBlock(a, b, config.w_dim, first=index == 0, clamp=config.clamp)
             for index, (a, b) in enumerate(zip(inputs, config.channels, strict=True))
         )
         self.register_buffer("fir", fir_kernel(), persistent=False)

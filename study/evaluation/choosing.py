@@ -49,8 +49,8 @@ class Criterion:
         return sorted(known, key=lambda trial: (-known[trial], trial))[:count]
 
 
-def criteria(plan: StudyPlan) -> list[Criterion]:
-    """All ways of choosing that a plan knows.
+def criteria(plan: StudyPlan, *, by_domain: bool) -> list[Criterion]:
+    """The ways of choosing that a plan knows.
 
     oracle: largest improvement, measured with the private images. observable: by how much the matching loss is smaller,
     as an attacker would choose; where two searches share a study, among the trials of the attacker's own. front_METRIC:
@@ -62,7 +62,7 @@ def criteria(plan: StudyPlan) -> list[Criterion]:
         for place, name in enumerate(names)
     ]
     found.append(Criterion(name="observable", count=PER_CRITERION, worth=partial(_value, -1), side=_OBSERVABLE))
-    for domain in plan.domains if len(plan.domains) > 1 else ():
+    for domain in plan.domains if by_domain and len(plan.domains) > 1 else ():
         found.append(Criterion(name=f"oracle_{domain}", count=PER_DOMAIN, worth=partial(_in_domain, domain)))
     return found
 
@@ -104,10 +104,10 @@ def learn(plan: StudyPlan, ledger: Ledger, phases: Sequence[str]) -> dict[int, L
     }
 
 
-def choose_candidates(plan: StudyPlan, ledger: Ledger) -> list[int]:
+def choose_candidates(plan: StudyPlan, ledger: Ledger, *, by_domain: bool) -> list[int]:
     """The trials that are run on the `select` targets: the published recipe, and the best of every criterion."""
-    learned = learn(plan, ledger, ["search"])
-    return sorted({PUBLISHED, *(t for one in criteria(plan) for t in one.best(learned, plan=plan, count=one.count))})
+    learned, wanted = learn(plan, ledger, ["search"]), criteria(plan, by_domain=by_domain)
+    return sorted({PUBLISHED, *(trial for one in wanted for trial in one.best(learned, plan=plan, count=one.count))})
 
 
 def choose_finalists(plan: StudyPlan, ledger: Ledger, *, by_domain: bool) -> dict[str, int]:
@@ -115,14 +115,13 @@ def choose_finalists(plan: StudyPlan, ledger: Ledger, *, by_domain: bool) -> dic
 
     Where all candidates have been run on the `select` targets, these count as the tuning targets do.
     """
-    candidates = choose_candidates(plan, ledger)
+    candidates = choose_candidates(plan, ledger, by_domain=by_domain)
     selected = learn(plan, ledger, ["search", "select"]) if plan.targets_of("select") else {}
     learned = {trial: selected[trial] for trial in candidates} if selected.keys() >= set(candidates) else None
     learned = learned or learn(plan, ledger, ["search"])
     chosen = {"published": PUBLISHED}
-    for criterion in criteria(plan):
-        best = criterion.best(learned, plan=plan, count=1)
-        if best and (by_domain or not criterion.name.startswith("oracle_")):
+    for criterion in criteria(plan, by_domain=by_domain):
+        if best := criterion.best(learned, plan=plan, count=1):
             chosen[criterion.name] = best[0]
     return chosen
 

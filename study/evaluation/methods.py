@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from study.evaluation.protocol import QUICK
+from study.evaluation.protocol import protocol_of_others
 from study.options import Launch
 from study.plan import StudyPlan
 
@@ -23,7 +23,7 @@ def method_launches(launch: Launch) -> list[Launch]:
         results = launch.results / FOLDER / method
         plan = plan_of_method(launch.plan, method)
         plan.check_continues(results)
-        protocol = replace(QUICK, select=launch.protocol.select, controls=launch.protocol.controls)
+        protocol = protocol_of_others(launch.protocol)
         launches.append(replace(launch, plan=plan, results=results, protocol=protocol, notes=(), tensorboard=False))
     return launches
 

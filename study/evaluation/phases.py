@@ -21,16 +21,16 @@ def evaluate(
     run: makes a source's jobs run. say: is told, once a step, what runs now.
     """
     if protocol.select:
-        candidates = choose_candidates(plan, ledger)
+        candidates = choose_candidates(plan, ledger, by_domain=protocol.by_domain)
         if jobs := missing_jobs(plan, ledger, candidates, ["select"]):
             say(f"{len(candidates)} candidates run on images of their own, to choose the finalists")
             run(FixedJobs(jobs, plan, ledger), plan, ledger)
-    finalists = choose_finalists(plan, ledger, by_domain=protocol.select)
+    finalists = choose_finalists(plan, ledger, by_domain=protocol.by_domain)
     save_finalists(ledger.results, finalists)
     if jobs := missing_jobs(plan, ledger, finalists.values(), ["test"]):
         say("the finalists run on fresh test targets")
         run(FixedJobs(jobs, plan, ledger), plan, ledger)
-    controlled = [trial for name, trial in finalists.items() if name in ("published", "oracle", "observable")]
+    controlled = [trial for name, trial in finalists.items() if name in protocol.controlled]
     if jobs := missing_jobs(plan, ledger, controlled, [control_phase(control) for control in protocol.controls]):
         controls = f"{len(protocol.controls)} controls" if len(protocol.controls) > 1 else protocol.controls[0]
         say(f"published, tuned and blindly chosen settings run under {controls}")

@@ -16,16 +16,28 @@ class Protocol:
     """What is run after a search. The finalists are always run on the test targets."""
 
     select: bool  # several candidates on the select targets, before finalists are chosen
-    controls: tuple[str, ...]  # under which finalists are run on the test targets as well
+    by_domain: bool  # whether every domain has a choice of its own
+    controlled: tuple[str, ...]  # finalists, by criterion, that are run under the controls
+    controls: tuple[str, ...]  # under which these are run on the test targets as well
     ablation: bool  # the steps from the published recipe to the tuned settings, each run anew
     methods: tuple[str, ...]  # other attacks, tuned alike
 
 
-QUICK = Protocol(select=False, controls=(), ablation=False, methods=())
-PROTOCOLS = {
-    "quick": QUICK,
-    "full": Protocol(select=True, controls=read_controls("all"), ablation=True, methods=tuple(METHODS)),
-}
+QUICK = Protocol(
+    select=False,
+    by_domain=False,
+    controlled=("published", "oracle", "observable"),
+    controls=(),
+    ablation=False,
+    methods=(),
+)
+FULL = replace(QUICK, select=True, by_domain=True, controls=read_controls("all"), ablation=True, methods=tuple(METHODS))
+PROTOCOLS = {"quick": QUICK, "full": FULL}
+
+
+def protocol_of_others(protocol: Protocol) -> Protocol:
+    """What is run of other attacks beside the first: their choice and its controls."""
+    return replace(QUICK, select=protocol.select, controls=protocol.controls, controlled=("oracle",))
 
 
 def add_protocol_options(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,7 @@
+"""`python -m study.assets`."""
+
+import sys
+
+from study.assets.command import main
+
+sys.exit(main())
