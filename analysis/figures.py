@@ -65,6 +65,8 @@ def save(figure: Figure, path: Path) -> Sequence[Path]:
     """Write `figure` as `path`.png (200 dpi) and `path`.pdf, folder included; returns both paths."""
     path.parent.mkdir(parents=True, exist_ok=True)
     written = [path.with_suffix(".png"), path.with_suffix(".pdf")]
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # it is laid out: not once more for every file
     for file in written:
         figure.savefig(file, dpi=DPI, bbox_inches="tight", pad_inches=0.05, facecolor="white")
     return written

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 import pandas as pd
@@ -44,20 +45,22 @@ def write_sensitivity(results: Results) -> pd.DataFrame:
 
 def _write(everywhere: SearchedTrials, trials: SearchedTrials, results: Results) -> tuple[pd.DataFrame, list[str]]:
     """The table, and what the surrogate says in lines."""
-    table = importances(trials, seed=SEED)
-    if table["importance"].isna().all():
-        raise ValueError(
-            "importance needs a parameter that six trials have with differing values, this search has none; "
-            "continue the study with more trials"
-        )
     folder = results.path / "analysis"
-    claims, lines = _claims(trials, results.metric.unit)
+    with ThreadPoolExecutor(max_workers=1) as beside:  # forests let other threads run
+        claimed = beside.submit(_claims, trials, results.metric.unit)
+        table = importances(trials, seed=SEED)
+        if table["importance"].isna().all():
+            raise ValueError(
+                "importance needs a parameter that six trials have with differing values, this search has none; "
+                "continue the study with more trials"
+            )
+        by_domain = importances_by_domain(everywhere, seed=SEED)
+        scores = {results.metric.column: trials, MATCHING_LOSS.column: _by_matching_loss(results)}
+        by_objective = importances_by_objective(
+            {name: part for name, part in scores.items() if part is not None}, seed=SEED
+        )  # fmt: skip
+        claims, lines = claimed.result()
     table = _beside(table, trials, claims)
-    by_domain = importances_by_domain(everywhere, seed=SEED)
-    scores = {results.metric.column: trials, MATCHING_LOSS.column: _by_matching_loss(results)}
-    by_objective = importances_by_objective(
-        {name: part for name, part in scores.items() if part is not None}, seed=SEED
-    )  # fmt: skip
     leading = leading_parameters(table)
     points = effect_points(trials, leading["parameter"].tolist())
     curves = effect_curves(points, logarithmic=leading.loc[leading["log"], "parameter"].tolist())
@@ -171,7 +174,7 @@ def _path_lines(results: Results) -> list[str]:
     return ablation_lines(table, unit)
 
 
-def _lines(results: Results) -> list[str]:
+def lines(results: Results) -> list[str]:
     """What can be said; what cannot is named. Raises ValueError where nothing can."""
     lines, missing = [], []
     for part in (_importance_lines, _path_lines):
@@ -186,7 +189,7 @@ def _lines(results: Results) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status of `python -m analysis.sensitivity RESULTS`."""
-    return run_command(argv, name="sensitivity", description="Which searched parameters drive leakage.", action=_lines)
+    return run_command(argv, name="sensitivity", description="Which searched parameters drive leakage.", action=lines)
 
 
 if __name__ == "__main__":
