@@ -95,14 +95,19 @@ def change(before: dict[str, float], after: dict[str, float]) -> str:
     if not before:
         return "into the space"
     moved = [f"{name} {before[name]:.3g} -> {after[name]:.3g}" for name in after if _differs(name, before, after)]
-    came = [f"{name} {after[name]:.3g}" for name in sorted(after.keys() - before.keys())]
-    gone = sorted(before.keys() - after.keys())
+    came = _few([f"{name} {after[name]:.3g}" for name in sorted(after.keys() - before.keys())])
+    gone = _few(sorted(before.keys() - after.keys()))
     words = ", ".join(moved) or ("with " + ", ".join(came) if came else "")
     if moved and came:
         words += f" (with {', '.join(came)})"
     if gone:
         words += f" (without {', '.join(gone)})" if words else f"without {', '.join(gone)}"
     return words or "nothing"
+
+
+def _few(names: list[str]) -> list[str]:
+    """One or two names as they are, more of them as a number."""
+    return names if len(names) <= 2 else [f"{len(names)} parameters that depend on it"]
 
 
 def _differs(name: str, before: dict[str, float], after: dict[str, float]) -> bool:
