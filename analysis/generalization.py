@@ -146,7 +146,7 @@ def _bounds(estimate: Estimate) -> tuple[float, float]:
 def _lines(results: Results, others: Sequence[str]) -> list[str]:
     across = _across(results, others) if others else []  # first: a study that cannot be compared is said at once
     try:
-        lines = _own_lines(results)
+        lines = own_lines(results)
     except ValueError as error:
         if not across:
             raise
@@ -154,7 +154,8 @@ def _lines(results: Results, others: Sequence[str]) -> list[str]:
     return [*lines, *across, f"figures and tables: {results.path / 'analysis'}/generalization*"]
 
 
-def _own_lines(results: Results) -> list[str]:
+def own_lines(results: Results) -> list[str]:
+    """What one study says of other images, after `write_generalization`."""
     found, unit = write_generalization(results), results.metric.unit
     lines = improvement_lines(found.improvement, unit)
     if not lines:

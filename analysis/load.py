@@ -45,8 +45,20 @@ class Results:
         return tuple(sorted(self.reconstructions(["domain"], "search")["domain"].unique()))
 
     def reconstructions(self, columns: Sequence[str], phase: str | None = None) -> pd.DataFrame:
-        """`columns` of the reconstructions of `phase` (search or test; None: both). A null score reads as NaN."""
-        return _frame(self._read("reconstructions", columns, phase))
+        """`columns` of the reconstructions of `phase` (search or test; None: both). A null score reads as NaN.
+
+        Images of a batch share one gradient, so they are no independent witnesses: their rows bear the batch's id as
+        `target_id`, and are averaged before anything else.
+        """
+        if "target_id" not in columns or not self._has_batches:
+            return _frame(self._read("reconstructions", columns, phase))
+        asked = list(dict.fromkeys([*columns, "batch_id"]))
+        frame = _frame(self._read("reconstructions", asked, phase))
+        return frame.assign(target_id=frame["batch_id"].fillna(frame["target_id"]))[list(columns)]
+
+    @property
+    def _has_batches(self) -> bool:
+        return int((self.plan.get("sharing") or {}).get("batch_size", 1)) > 1
 
     def stages(self, columns: Sequence[str], phase: str) -> pa.Table:
         """`columns` of the stages of `phase`, as few bytes as will do: ten million rows are common.

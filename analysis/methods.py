@@ -183,7 +183,8 @@ def _interval(mean: float, low: float, high: float, *, decimals: int = 1) -> str
     return f"{rounded(mean, decimals)}{bounds}"
 
 
-def _lines(paths: Sequence[str], output: Path | None) -> list[str]:
+def lines(paths: Sequence[str], output: Path | None) -> list[str]:
+    """The tables in Markdown, after writing figure and CSV to `output`, or beside the studies."""
     studies = [load_results(path) for path in paths]
     table = compare_methods(studies)
     if table.empty:
@@ -207,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("results", nargs="+", metavar="RESULTS", help="results folders, one a method")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where table and figure go (beside the studies)")
     arguments = parser.parse_args(argv)
-    return report("methods", lambda: _lines(arguments.results, arguments.output))
+    return report("methods", lambda: lines(arguments.results, arguments.output))
 
 
 if __name__ == "__main__":

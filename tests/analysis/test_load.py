@@ -79,3 +79,17 @@ def test_a_study_without_a_finished_block_says_how_to_continue(tmp_path: Path) -
     (tmp_path / "plan.json").write_text("{}")
     with pytest.raises(ValueError, match=r"at least one finished block.*again to continue"):
         load_results(tmp_path)
+
+
+def test_images_of_a_batch_are_one_witness(write: Callable[[Ledger], Path]) -> None:
+    path = write(Ledger(num_trials=3))
+    plan = json.loads((path / "plan.json").read_text())
+    (path / "plan.json").write_text(json.dumps(plan | {"sharing": {"batch_size": 2}}))
+    for part in (path / "reconstructions").glob("[!.]*.parquet"):
+        table = pq.read_table(part)
+        first = [f"{name[:-1]}{int(name[-1]) // 2 * 2}" for name in table["target_id"].to_pylist()]
+        batches = pa.array(first, type=pa.string())
+        pq.write_table(table.set_column(table.schema.get_field_index("batch_id"), "batch_id", batches), part)
+    rows = load_results(path).reconstructions(["domain", "target_id", "trial", "psnr_db"], "search")
+    assert rows.columns.tolist() == ["domain", "target_id", "trial", "psnr_db"]
+    assert rows.groupby(["trial", "target_id"]).size().eq(2).all()
