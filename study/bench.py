@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from gifd_ops import targets as private
 from gifd_ops.controls import noise_gradient
+from gifd_ops.defenses.defend import defend
 from gifd_ops.generators.biggan import BigGanGenerator
 from gifd_ops.generators.checkpoints import PublicGenerator
 from gifd_ops.generators.loading import load_generator, untrained_generator
@@ -21,9 +23,12 @@ from gifd_ops.perceptual_weights import BACKBONES, check_backbone, find_backbone
 from gifd_ops.pictures import Picture, scan_pictures
 from gifd_ops.seeds import derive_seed
 from gifd_ops.targets import Target, into_blocks, picture_targets, portrait_targets
+from gifd_ops.training import accuracy, trained_victim
+from gifd_ops.victim_states import Trained, read_victim_state
 from gifd_ops.victims import Victim, build_victim
 from study.checks import LPIPS_NETWORKS
 from study.plan import StudyPlan, split_of
+from study.sharing import PLAIN
 from study.task.inputs import Inputs
 from study.task.own import OwnTask
 
@@ -36,6 +41,7 @@ class Bench:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._blocks_of = cache(self._draw_blocks)  # by split: a control attacks the images of the test
         self._victim_of = cache(self._build_victim)
+        self._accuracy_of = cache(self._measure_accuracy)
         self._portraits = cache(self._draw_gallery)
 
     def generator(self, phase: str) -> PublicGenerator:
@@ -83,15 +89,29 @@ class Bench:
         return found
 
     def observation(self, phase: str, block: int) -> Observation:
-        """What the attacker sees of a block, under the phase's control."""
-        targets, control = self.blocks(phase)[block], self.plan.control_of(phase)
+        """What the attacker sees of a block, under the phase's control: a client for each of its `seeds`.
+
+        A control's noise stands in for what is shared in the end, so it is drawn after the defense.
+        """
+        targets, control, sharing = self.blocks(phase)[block], self.plan.control_of(phase), self.plan.sharing
+        seeds = self.seeds(phase, block)
         images = self._others(targets) if control == "other_image" else truth_of(targets)
         labels = torch.tensor([target.label for target in targets], device=self.device)
+        if sharing.batch_size > 1:
+            images, labels = (of_images.unflatten(0, (-1, sharing.batch_size)) for of_images in (images, labels))
         victim = self.victim(phase, block)
-        observation = observe(victim, images, labels, grant_labels=self.plan.labels == "given")
+        observation = observe(
+            victim, images, labels, protocol=sharing.protocol, grant_labels=self.plan.labels == "given"
+        )
+        drawn = [derive_seed(seed, "defense") for seed in seeds]
+        observation = defend(observation, sharing.defended_by, seeds=drawn, victim=victim, images=images, labels=labels)
         if control == "noise_gradient":
-            return noise_gradient(observation, seeds=[derive_seed(target.seed, "noise") for target in targets])
+            return noise_gradient(observation, seeds=[derive_seed(seed, "noise") for seed in seeds])
         return observation
+
+    def seeds(self, phase: str, block: int) -> list[int]:
+        """The seeds of the attacks on a block's clients, each with one target or a batch: that of its first target."""
+        return [target.seed for target in self.blocks(phase)[block][:: self.plan.sharing.batch_size]]
 
     def blocks(self, phase: str) -> list[list[Target]]:
         """The targets of a phase, block by block, the same for every trial."""
@@ -101,6 +121,10 @@ class Bench:
         """The victim of a block: an initialization of its own, different in every split."""
         return self._victim_of(split_of(phase), block)
 
+    def victim_accuracy(self, phase: str, block: int) -> float | None:
+        """Share of new images that the victim of a block classifies rightly; None for one that was not trained."""
+        return self._accuracy_of(split_of(phase), block)
+
     def _draw_blocks(self, split: str) -> list[list[Target]]:
         targets = [replace(target, image=target.image.to(self.device)) for target in self._targets(split)]
         return into_blocks(targets, per_domain=self.plan.block_targets_per_domain)
@@ -109,6 +133,9 @@ class Bench:
         task, seed = self.plan.task_info, derive_seed(self.plan.seed, "victim", split, block)
         if self._own is not None:
             return self._own.victim(self.plan.victim, seed=seed).to(self.device)
+        state = read_victim_state(self.plan.sharing.victim_state)
+        if isinstance(state, Trained):
+            return trained_victim(self.plan.victim, epochs=state.epochs, seed=seed).to(self.device)
         return build_victim(
             self.plan.victim,
             seed=seed,
@@ -117,6 +144,11 @@ class Bench:
             pixel_mean=task.pixel_mean,
             pixel_std=task.pixel_std,
         ).to(self.device)
+
+    def _measure_accuracy(self, split: str, block: int) -> float | None:
+        if self.plan.sharing.victim_state == PLAIN.victim_state:
+            return None
+        return accuracy(copy.deepcopy(self._victim_of(split, block)).cpu())
 
     def _targets(self, split: str) -> list[Target]:
         plan, task = self.plan, self.plan.task_info

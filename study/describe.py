@@ -11,6 +11,10 @@ def describe_config(config: AttackConfig) -> list[str]:
     shared = f"restarts {config.restarts}, tv_weight {config.tv_weight:.2g}, {config.distance} distance"
     if config.group_weight > 0:
         shared += f", group_weight {config.group_weight:.2g}"
+    if config.answer is not None:
+        shared += f", {config.answer.how} {config.answer.defense} (strength {config.answer.strength:.2g})"
+    if config.simulated_steps is not None:
+        shared += f", {config.simulated_steps} local steps simulated"
     return [*(_stage_line(stage) for stage in config.stages), shared]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gifd_ops.defenses.config import Clipping, DifferentialPrivacy
+from gifd_ops.defenses.privacy import guarantee
 from gifd_ops.quirks import MENDED
 from study.options import Launch
 from study.plan import StudyPlan
@@ -12,6 +14,7 @@ def heading(launch: Launch) -> list[str]:
     plan = launch.plan
     count = plan.targets_of("search") * len(plan.domains)
     conditions = [plan.method] * (plan.method != "gifd") + [f"control {plan.control}"] * (plan.control != "none")
+    conditions += plan.sharing.differences
     conditions += ["given labels"] * (plan.labels == "given") + ["with quirks"] * (plan.quirks != MENDED)
     lines = [
         f"study {plan.space} on {plan.task}: {''.join(f'{condition}, ' for condition in conditions)}"
@@ -24,6 +27,7 @@ def heading(launch: Launch) -> list[str]:
             f"{count} pictures are too few to set some aside: the test attacks the same pictures again, with fresh "
             "victims and seeds"
         )
+    lines += _about_defense(plan)
     lines += launch.notes
     if plan.racing == "on" and not _looks(plan):
         lines.append(
@@ -31,6 +35,16 @@ def heading(launch: Launch) -> list[str]:
             "stopped early (give more --targets-per-domain)"
         )
     return [*lines, f"{launch.results}  (Ctrl-C is safe: the same command continues)\n"]
+
+
+def _about_defense(plan: StudyPlan) -> list[str]:
+    """What a defense guarantees, and where it does nothing by construction."""
+    defense = plan.sharing.defended_by
+    if isinstance(defense, DifferentialPrivacy):
+        return [f"{defense}: {guarantee(defense)}"]
+    if isinstance(defense, Clipping) and plan.configure({}, origin="published").distance == "cosine":
+        return [f"{defense} is void by construction: gradients are compared by their direction, which it keeps"]
+    return []
 
 
 def _looks(plan: StudyPlan) -> tuple[int, ...]:

@@ -97,7 +97,8 @@ class Ledger:
         if packed is not None:
             return packed.filter(pc.field("block") < blocks)
         paths = [self._path(table, _block_name(phase, trial, block)) for block in range(blocks)]
-        return pa.concat_tables([TABLES[table].empty_table(), *(read_part(path) for path in paths if path.exists())])
+        parts = [TABLES[table].empty_table(), *(read_part(path) for path in paths if path.exists())]
+        return pa.concat_tables(parts, promote_options="default")  # columns that came later are null
 
     def phase_rows(self, table: str, phase: str, columns: Sequence[str]) -> list[dict[str, Any]]:
         """Some columns of all committed rows of a phase, in no order."""

@@ -18,10 +18,12 @@ from study.choices import check_name
 from study.conditions import CONTROLS, LABELS
 from study.evaluation.protocol import Protocol, read_protocol
 from study.parser import build_parser
-from study.plan import OBJECTIVES, RACING, SAMPLERS, Points, StudyPlan
+from study.plan import OBJECTIVES, RACING, SAMPLERS, Points, StudyPlan, faced
+from study.rehearsal import check_sharing
 from study.schema import TABLES
 from study.search.objectives import check_objective
 from study.search.warm_start import earlier_study, kept_points, read_point, warm_points
+from study.sharing_options import read_sharing
 from study.task.choose import choose_task, narrow
 from study.task.content import TaskContent, task_of
 from study.task.definition import Definition
@@ -58,7 +60,14 @@ class Launch:
 
 
 def read_options(arguments: list[str] | None) -> Launch:
-    """The checked command line. Raises ValueError: rule, value, remedy."""
+    """The checked command line, what clients share rehearsed. Raises ValueError: rule, value, remedy."""
+    launch = read_unrehearsed(arguments)
+    check_sharing([launch])
+    return launch
+
+
+def read_unrehearsed(arguments: list[str] | None) -> Launch:
+    """The checked command line, but for what only a victim can tell. Raises ValueError: rule, value, remedy."""
     options, definition = _read_task(arguments)
     check_name("search space", options.space, SPACES)
     check_name("method", options.method, METHODS)
@@ -79,13 +88,15 @@ def read_options(arguments: list[str] | None) -> Launch:
     check_name("way of labels", options.labels, LABELS)
     _check_counts(options)
     _check_racing(options)
+    sharing = read_sharing(options)
     if not 0 <= options.random_share <= 1:
         raise ValueError(f"--random-share must be 0 to 1, got {options.random_share}")
     if options.objective == "both" and options.trials < 2:
         raise ValueError(f"--objective both needs --trials of 2 or more, got {options.trials}: the searches take turns")
     own, inputs = (None, None) if definition is None else _prepare(definition, options)
     task = TASKS[options.task] if own is None else task_of(own)
-    space = get_space(options.space, options.method, recipe=options.recipe or task.recipe)
+    quirks = _read_quirks(options.compat, options.quirk)
+    space = get_space(options.space, options.method, recipe=options.recipe or task.recipe, faced=faced(sharing, quirks))
     space.published(task.generator_shape, budget=options.budget)  # raises if the budget is too small
     ranges = space.ranges(task.generator_shape, budget=options.budget)
     fixed = _read_fixed(options.set, ranges)
@@ -98,7 +109,7 @@ def read_options(arguments: list[str] | None) -> Launch:
         victim=options.victim if own is None else own.victim,
         control=options.control,
         labels=options.labels,
-        quirks=_read_quirks(options.compat, options.quirk),
+        quirks=quirks,
         matched_layers=_read_layers(
             options.match_layers, num_layers=own.victim_layers if own else VICTIM_LAYERS[options.victim]
         ),
@@ -127,7 +138,9 @@ def read_options(arguments: list[str] | None) -> Launch:
         configs_per_trial=options.configs_per_trial,
         recipe=options.recipe,
         own_task=own,
+        sharing=sharing,
     )
+    _check_batches(plan)
     _check_fuses(plan)
     protocol = read_protocol(options, plan)
     results: Path = options.results or Path("results") / _results_name(plan)
@@ -201,6 +214,7 @@ def _results_name(plan: StudyPlan) -> str:
         [plan.task] * (plan.own_task is not None)
         + [plan.method] * (plan.method != "gifd")
         + [plan.control] * (plan.control != "none")
+        + plan.sharing.differences
     )
     return "-".join([plan.space, *beside])
 
@@ -266,6 +280,16 @@ def _check_racing(options: argparse.Namespace) -> None:
         )
     if options.block_timeout is not None and options.block_timeout < 1:
         raise ValueError(f"--block-timeout must be 1 second or more, got {options.block_timeout}")
+
+
+def _check_batches(plan: StudyPlan) -> None:
+    """Raise ValueError where a person's own pictures make no whole batch to tune on, or to test on."""
+    batch_size = plan.sharing.batch_size
+    if plan.pictures is not None and not (plan.targets_of("search") and plan.targets_of("test")):
+        raise ValueError(
+            f"--batch-size {batch_size} needs {2 * batch_size} pictures or more, to tune and to test on whole batches; "
+            f"--images has {len(plan.pictures)}: add some, or use a smaller batch"
+        )
 
 
 def _check_fuses(plan: StudyPlan) -> None:

@@ -14,6 +14,7 @@ from search_spaces.registry import METHODS, SPACES
 from study.conditions import CONTROLS, LABELS
 from study.evaluation.protocol import add_protocol_options
 from study.plan import METRICS, RACING, SAMPLERS
+from study.sharing_options import add_sharing_options
 from study.task.choose import PUBLISHED
 
 DESCRIPTION = """\
@@ -76,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--patience", type=int, default=0, metavar="N", help="end a stage after N steps without progress (0: never)"
     )
 
+    add_sharing_options(parser)
     search = parser.add_argument_group("what to search")
     search.add_argument("--space", required=True, help=f"what the attacker may choose: {', '.join(SPACES)}")
     search.add_argument(

@@ -14,8 +14,10 @@ from gifd_ops.config import AttackConfig
 from gifd_ops.quirks import Quirks
 from gifd_ops.tasks import TASKS, Task
 from search_spaces.base import Range, Space
+from search_spaces.reach import Faced
 from search_spaces.registry import get_space
 from study.schema import SCHEMA_VERSION
+from study.sharing import PLAIN, Sharing
 from study.task.content import TaskContent, task_of
 
 ORACLES = {  # metrics that need the private image: they say how much leaked
@@ -76,6 +78,7 @@ class StudyPlan:
     configs_per_trial: int = 1  # of one schedule, that are asked together and run as one computation
     recipe: str | None = None  # what of GIFD is called published; None: the task's
     own_task: TaskContent | None = None  # a task that is not built in, by its content
+    sharing: Sharing = PLAIN  # defense and answer, batches, local training, the victim's mode and state
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -84,7 +87,9 @@ class StudyPlan:
 
     @property
     def search_space(self) -> Space:
-        return get_space(self.space, self.method, recipe=self.recipe or self.task_info.recipe)
+        return get_space(
+            self.space, self.method, recipe=self.recipe or self.task_info.recipe, faced=faced(self.sharing, self.quirks)
+        )
 
     @property
     def steered_domains(self) -> tuple[str, ...]:
@@ -99,7 +104,8 @@ class StudyPlan:
 
     @property
     def block_targets_per_domain(self) -> int:
-        return max(1, BLOCK_TARGETS // len(self.domains))
+        batch = self.sharing.batch_size  # a client's images are attacked together
+        return batch * max(1, BLOCK_TARGETS // (len(self.domains) * batch))
 
     def num_blocks(self, phase: str) -> int:
         """Blocks of a trial in a phase."""
@@ -115,12 +121,15 @@ class StudyPlan:
         """The pictures of a split: disjoint ones, unless there are too few."""
         assert self.pictures is not None
         if self.reuses_pictures:
-            return () if split == "select" else self.pictures
-        tune = min(self.targets_per_domain, len(self.pictures) // 2)
+            return () if split == "select" else self._whole_batches(self.pictures)
+        tune = len(self._whole_batches(self.pictures[: min(self.targets_per_domain, len(self.pictures) // 2)]))
         test = tune + self.test_targets_per_domain
         bounds = {"tune": (0, tune), "test": (tune, test), "select": (test, test + self.targets_per_domain)}
         first, end = bounds[split]
-        return self.pictures[first:end]
+        return self._whole_batches(self.pictures[first:end])
+
+    def _whole_batches(self, pictures: tuple[str, ...]) -> tuple[str, ...]:
+        return pictures[: len(pictures) - len(pictures) % self.sharing.batch_size]
 
     @property
     def reuses_pictures(self) -> bool:
@@ -128,10 +137,10 @@ class StudyPlan:
         return self.pictures is not None and len(self.pictures) < REUSE_UNDER
 
     def configure(self, params: Mapping[str, float], *, origin: str) -> AttackConfig:
-        """The attack of a trial: the published recipe, or the space's answer to the parameters."""
+        """The attack of a trial, its answer to a defense included: the recipe, or what the space makes of params."""
         space, shape = self.search_space, self.task_info.generator_shape
         if origin == "published":
-            chosen = space.published(shape, budget=self.budget)
+            chosen = replace(space.published(shape, budget=self.budget), answer=self.sharing.full_answer)
         else:
             chosen = space.configure(params, shape, budget=self.budget)
         return replace(chosen, quirks=self.quirks, matched_layers=self.matched_layers, patience=self.patience)
@@ -164,6 +173,8 @@ class StudyPlan:
         values["pictures"] = None if values["pictures"] is None else tuple(values["pictures"])
         if (own := values.get("own_task")) is not None:
             values["own_task"] = TaskContent.from_dict(own)
+        if (sharing := values.get("sharing")) is not None:
+            values["sharing"] = Sharing.from_dict(sharing)
         return cls(**values)
 
     def save(self, results: Path) -> None:
@@ -184,6 +195,7 @@ class StudyPlan:
         except ValueError as error:
             raise ValueError(f"{path} cannot be read ({error}); restore it or choose another --results") from error
         here = self.to_dict()
+        there = {"sharing": json.loads(json.dumps(asdict(PLAIN)))} | there  # of plans from before there was any
         differ = [(field.name, there.get(field.name), here[field.name]) for field in fields(self)]
         differ = [entry for entry in differ if entry[1] != entry[2]]
         if differ:
@@ -196,6 +208,15 @@ class StudyPlan:
                 f"{results} holds another plan ({shown}); choose another --results, or give the options it was begun "
                 "with to continue it"
             )
+
+
+def faced(sharing: Sharing, quirks: Quirks) -> Faced:
+    """What the attacker is faced with, as far as a space lets anything be chosen in view of it."""
+    return Faced(
+        answer=sharing.full_answer,
+        local_steps=sharing.protocol.local_steps,
+        restarts_alone=quirks.share_restart_noises,
+    )
 
 
 def read_points(entries: Sequence[Any]) -> Points:

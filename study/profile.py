@@ -18,8 +18,9 @@ import torch
 from gifd_ops.attack import run_attacks
 from gifd_ops.config import AttackConfig
 from gifd_ops.stages import EvolutionStage
-from study.bench import Bench
+from study.bench import Bench, truth_of
 from study.estimate import Profile
+from study.placing import placed
 from study.plan import StudyPlan
 from study.scores import all_scores
 
@@ -46,12 +47,13 @@ def profile(plan: StudyPlan, *, pictures_folder: Path | None) -> Profile:
     observation = bench.observation("search", 0)
     config, count = plan.configure({}, origin="published"), plan.configs_per_trial
     warm_up, config = cut(config, iterations=1), cut(config, iterations=ITERATIONS)
-    seeds = [target.seed for target in targets]
+    seeds = bench.seeds("search", 0)
     run_attacks(observation, generator, victim, [warm_up] * count, seeds=seeds)
     begin = time.perf_counter()
     result, *_ = run_attacks(observation, generator, victim, [config] * count, seeds=seeds)
     attacked = time.perf_counter()
-    all_scores(result.best, targets, bench, victim)
+    best = placed(result.best, truth_of(targets), batch_size=plan.sharing.batch_size).reconstruction
+    all_scores(best, targets, bench, victim)
     scored = time.perf_counter()
     return Profile(
         seconds_per_evaluation=(attacked - begin) / len(targets) / count / config.gradient_evaluations,

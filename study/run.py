@@ -46,14 +46,20 @@ def run_study(launch: Launch, console: Console, *, command: str, search: bool = 
             _conduct(launch, console, workers=workers, search=search)
             for place, other in enumerate(others, start=1):
                 console.print(f"\n== {other.plan.method}, tuned alike ({place} of {len(others)} other attacks)\n")
-                with only_driver(other.results, trials=other.trials):
-                    other.plan.save(other.results)
-                    _bring_in_order(other, console)
-                    _conduct(other, console, workers=workers, search=True)
+                conduct_another(other, console, workers=workers)
     except (RuntimeError, OSError) as error:
         print(f"study: {error}\nstudy: {CONTINUE}\n{command}", file=sys.stderr)
         return 1
     return analyze(launch.results, console)
+
+
+def conduct_another(launch: Launch, console: Console, *, workers: int) -> None:
+    """Run a whole study, in a folder of its own, on a cluster that is there. Raises what running it raises."""
+    with only_driver(launch.results, trials=launch.trials):
+        launch.plan.save(launch.results)
+        launch = launch.place_inputs(launch.results)
+        _bring_in_order(launch, console)
+        _conduct(launch, console, workers=workers, search=True)
 
 
 def _bring_in_order(launch: Launch, console: Console) -> None:

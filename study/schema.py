@@ -45,6 +45,12 @@ RECONSTRUCTIONS = pa.schema(
         pa.field("label", pa.int32(), nullable=False),
         pa.field("label_inferred", pa.int32()),
         pa.field("seed", pa.int64(), nullable=False),
+        pa.field("defense", pa.string()),  # as --defense says it; null in results from before there was any
+        pa.field("answer", pa.string()),  # knows | estimates | ignores | repeats; null without a defense
+        pa.field("sharing", pa.string()),  # gradient | fedavg
+        pa.field("batch_size", pa.int32()),  # private images behind the shared gradient
+        pa.field("batch_id", pa.string()),  # the target_id of the batch's first image; null for single images
+        pa.field("victim_accuracy", pa.float64()),  # on new images; null for victims that were not trained
         *_SCORES,
         *_AUTHORS_SCORES,
         *_IDENTIFICATION,

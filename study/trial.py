@@ -12,11 +12,13 @@ from PIL import Image
 from torch import Tensor
 
 from gifd_ops.attack import AttackResult, OutOfMemoryError, run_attacks
+from gifd_ops.result import StageResult
 from gifd_ops.stages import Stage
 from gifd_ops.targets import Target
 from study.bench import Bench, truth_of
 from study.job import Job
 from study.ledger import Ledger
+from study.placing import Placed, placed
 from study.plan import split_of
 from study.scores import all_scores, simple_scores
 
@@ -39,7 +41,7 @@ def run_blocks(bench: Bench, jobs: Sequence[Job], block: int, ledger: Ledger, *,
     phase, plan = missing[0].phase, bench.plan
     configs = [plan.configure(job.params, origin=job.origin) for job in missing]
     targets = bench.blocks(phase)[block]
-    seeds = [target.seed for target in targets]
+    seeds = bench.seeds(phase, block)
     victim, generator = bench.victim(phase, block), bench.generator(phase)
     observation = bench.observation(phase, block)
     begin = time.perf_counter()
@@ -89,10 +91,14 @@ def record_targets(bench: Bench, phase: str, ledger: Ledger) -> None:
 
 def _tables(bench: Bench, job: Job, result: AttackResult, *, block: int, seconds: float) -> Tables:
     targets, victim = bench.blocks(job.phase)[block], bench.victim(job.phase, block)
-    best, truth = result.best, truth_of(targets)
+    truth, batch_size = truth_of(targets), bench.plan.sharing.batch_size
+    found = placed(result.best, truth, batch_size=batch_size)
+    best, labels = found.reconstruction, found.of_images(result.labels)
+    evaluations = found.of_images(result.gradient_evaluations)
     chosen = all_scores(best, targets, bench, victim)
-    by_stage = [result.best_of_stage(index) for index in range(len(result.stages))]
-    scores_by_stage = [simple_scores(reconstruction, truth) for reconstruction in by_stage]
+    by_stage = [placed(result.best_of_stage(n), truth, batch_size=batch_size) for n in range(len(result.stages))]
+    scores_by_stage = [simple_scores(stage.reconstruction, truth) for stage in by_stage]
+    of_stages = [_stage_columns(*pair) for pair in zip(by_stage, result.stages, strict=True)]
     tables: Tables = {"images": [], "stages": [], "reconstructions": []}
     for row, target in enumerate(targets):
         identity = _identity(job, block, target)
@@ -101,37 +107,20 @@ def _tables(bench: Bench, job: Job, result: AttackResult, *, block: int, seconds
         finite = [(scores["psnr_db"], index) for index, scores in enumerate(stages) if scores is not None]
         tables["reconstructions"].append(
             identity
-            | _conditions(bench, job, target)
+            | _conditions(bench, job, block, row)
             | (chosen[row] or {})
             | {
-                "label_inferred": int(result.labels[row]),
+                "label_inferred": int(labels[row]),
                 "chosen_stage": int(best.stage[row]) if ok else None,
                 "oracle_stage": max(finite)[1] if finite else None,
-                "gradient_evaluations": int(result.gradient_evaluations[row]),
+                "gradient_evaluations": int(evaluations[row]),
                 "seconds": seconds,
                 "outcome": "ok" if ok else "diverged",
                 "message": None if ok else "no restart of any stage ended with a finite matching loss",
             }
         )
-        for index, stage_result in enumerate(result.stages):
-            stage: Stage = stage_result.stage
-            restart = int(by_stage[index].restart[row])
-            tables["stages"].append(
-                identity
-                | (stages[index] or {})
-                | {
-                    "stage": index,
-                    "kind": stage.kind,
-                    "layer": stage.layer,
-                    "steps": stage.steps,
-                    "steps_taken": int(stage_result.steps_taken[row, restart]),
-                    "lr": stage.lr,
-                    "feature_radius": _entry(stage_result.feature_radius, row, restart),
-                    "latent_radius": _entry(stage_result.latent_radius, row, restart),
-                    "noise_radius": _entry(stage_result.noise_radius, row, restart),
-                    "feature_moved_l1": _entry(stage_result.feature_moved_l1, row, restart),
-                }
-            )
+        for index, columns in enumerate(of_stages):
+            tables["stages"].append(identity | (stages[index] or {}) | {"stage": index} | columns[row])
         if ok:
             tables["images"].append(identity | {"png": to_png(best.images[row])})
     return tables
@@ -141,9 +130,9 @@ def _failed_tables(bench: Bench, job: Job, block: int, message: str, seconds: fl
     """What is said of a block of which not even one target fits into memory."""
     rows = [
         _identity(job, block, target)
-        | _conditions(bench, job, target)
+        | _conditions(bench, job, block, row)
         | {"gradient_evaluations": 0, "seconds": seconds, "outcome": "out_of_memory", "message": message}
-        for target in bench.blocks(job.phase)[block]
+        for row, target in enumerate(bench.blocks(job.phase)[block])
     ]
     return {"images": [], "stages": [], "reconstructions": rows}
 
@@ -160,22 +149,36 @@ def _identity(job: Job, block: int, target: Target) -> dict[str, Any]:
     }
 
 
-def _conditions(bench: Bench, job: Job, target: Target) -> dict[str, Any]:
-    """Under what a target is attacked."""
+def _conditions(bench: Bench, job: Job, block: int, row: int) -> dict[str, Any]:
+    """Under what a target of a block is attacked."""
+    targets, sharing = bench.blocks(job.phase)[block], bench.plan.sharing
+    target, first = targets[row], targets[row - row % sharing.batch_size]
     return {
         "method": bench.plan.method,
         "control": bench.plan.control_of(job.phase),
         "origin": job.origin,
         "label": target.label,
-        "seed": target.seed,
+        "seed": first.seed,
+        **sharing.columns,
+        "batch_id": first.target_id if sharing.batch_size > 1 else None,
+        "victim_accuracy": bench.victim_accuracy(job.phase, block),
     }
 
 
-def _entry(values: Tensor | None, row: int, restart: int) -> float | None:
-    if values is None:
-        return None
-    value = float(values[row, restart])
-    return value if torch.isfinite(values[row, restart]) else None
+def _stage_columns(found: Placed, result: StageResult) -> list[dict[str, Any]]:
+    """What is said of a stage, image by image, beside the scores."""
+    stage: Stage = result.stage
+    taken = found.of_restart(result.steps_taken).tolist()
+    columns: dict[str, list[Any]] = {"steps_taken": taken}
+    for name in ("feature_radius", "latent_radius", "noise_radius", "feature_moved_l1"):
+        values: Tensor | None = getattr(result, name)
+        columns[name] = [None] * len(taken) if values is None else _finite(found.of_restart(values))
+    told = {"kind": stage.kind, "layer": stage.layer, "steps": stage.steps, "lr": stage.lr}
+    return [told | {name: entries[row] for name, entries in columns.items()} for row in range(len(taken))]
+
+
+def _finite(values: Tensor) -> list[float | None]:
+    return [float(value) if torch.isfinite(value) else None for value in values]
 
 
 def to_png(image: Tensor) -> bytes:

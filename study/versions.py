@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 
 from study.plan import StudyPlan
 from study.schema import SCHEMA_VERSION
+from study.sharing import PLAIN
 
 OLDEST = 2
 # By version, the fields of the plan that came with it and the values under which a study runs as it did before.
@@ -28,6 +30,7 @@ CAME_WITH: dict[int, dict[str, Any]] = {
         "configs_per_trial": 1,
         "recipe": None,
         "own_task": None,
+        "sharing": asdict(PLAIN),
     },
 }
 

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 
-STARTS_RAY = ("tests/test_end_to_end.py", "tests/study/farm/", "tests/benchmarks/test_chaos.py")
+STARTS_RAY = (
+    "tests/test_end_to_end.py",
+    "tests/study/farm/",
+    "tests/study/cluster/",
+    "tests/study/test_grid.py",
+    "tests/benchmarks/test_chaos.py",
+)
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,7 +15,7 @@ STDLIB = sys.stdlib_module_names
 # Modules of ours that a package may import beside its own, and the frameworks it may use.
 OURS = {
     "gifd_ops": (),
-    "search_spaces": ("gifd_ops.config", "gifd_ops.stages"),
+    "search_spaces": ("gifd_ops.config", "gifd_ops.defenses.config", "gifd_ops.stages"),
     "study": ("gifd_ops", "search_spaces"),
     "analysis": ("study.schema",),
 }
@@ -23,19 +23,20 @@ FRAMEWORKS = {
     "gifd_ops": {"torch", "torchvision", "lpips", "numpy", "PIL", "safetensors", "cmaes", "scipy"},
     "search_spaces": set(),
     "study": {"pyarrow", "rich", "ray", "optuna", "torch", "PIL", "numpy", "scipy", "tensorboard"},
-    "analysis": {"pandas", "numpy", "scipy", "matplotlib", "optuna", "pyarrow", "PIL", "sklearn"},
+    "analysis": {"pandas", "numpy", "scipy", "matplotlib", "optuna", "pyarrow", "PIL", "sklearn", "jinja2"},
 }
 # The only files of `study` that may import a framework, and the files of `gifd_ops` that must do without any.
 ONLY_IN = {
     "scipy": {"study/search/samplers/quasi_random.py"},
     "tensorboard": {"study/watch/event_files.py"},
-    "ray": {f"study/farm/{name}.py" for name in ("farm", "schedulers", "worker")},
+    "ray": {f"study/farm/{name}.py" for name in ("farm", "schedulers", "worker")} | {"study/cluster/client.py"},
     "optuna": {f"study/search/{name}.py" for name in ("search", "asking", "clerk", "journal")}
     | {f"study/search/samplers/{name}.py" for name in ("registry", "genetic", "quasi_random", "window")}
     | {"study/replay/proposers.py", "study/upkeep/told.py"},
     "numpy": {"study/search/racing.py"}
     | {f"study/replay/{name}.py" for name in ("curves", "pool", "proposers", "walk")},
     "torch": {"study/bench.py", "study/scores.py", "study/trial.py", "study/farm/worker.py", "study/profile.py"}
+    | {"study/placing.py", "study/rehearsal.py"}
     | {"study/upkeep/rescore.py"}
     | {f"study/task/{name}.py" for name in ("own", "trial_run")},
 }

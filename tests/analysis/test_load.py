@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -82,7 +84,7 @@ def test_a_study_without_a_finished_block_says_how_to_continue(tmp_path: Path) -
 
 
 def test_images_of_a_batch_are_one_witness(write: Callable[[Ledger], Path]) -> None:
-    path = write(Ledger(num_trials=3))
+    path = write(Ledger(num_trials=3, finalists=None))
     plan = json.loads((path / "plan.json").read_text())
     (path / "plan.json").write_text(json.dumps(plan | {"sharing": {"batch_size": 2}}))
     for part in (path / "reconstructions").glob("[!.]*.parquet"):

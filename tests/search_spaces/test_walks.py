@@ -159,7 +159,7 @@ def test_the_least_budget_suits_every_walk_and_below_it_none_that_searches_all_l
 
 
 def test_spaces_are_found_by_name_and_say_which_domains_they_are_for() -> None:
-    assert set(SPACES) == {"in_distribution", "ood"}
+    assert set(SPACES) == {"in_distribution", "ood", "defended", "batched"}
     assert all(get_space(name).name == name for name in SPACES)
     assert get_space("in_distribution").domains == tuple(PORTRAITS.in_distribution) == ("photo",)
     assert get_space("ood").domains is None
