@@ -23,7 +23,7 @@ from study.upkeep.swap import settle
 from study.watch.event_files import event_files
 from study.watch.live import SearchView, watch
 
-ANALYSES = ("sensitivity", "generalization", "stages", "pictures")
+ANALYSES = ("sensitivity", "generalization", "stages", "selection", "pictures")
 CONTINUE = "what is finished is kept: the same command continues"
 
 
@@ -126,5 +126,6 @@ def analyze(results: Path, console: Console) -> int:
     figures = sorted((results / "analysis").glob("*.png"))
     if figures:
         console.print("figures: " + ", ".join(map(str, figures)))
+    console.print(f"one page of it all: python -m analysis.report {results}")
     console.print(f"results: {results}")
     return status
