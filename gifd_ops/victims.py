@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from gifd_ops.frozen_layers import freeze
 from gifd_ops.resnets import cifar_resnet18, imagenet_resnet18, narrow_resnet10, narrow_resnet18
 from gifd_ops.transformers import small_transformer
+from gifd_ops.victim_code import build_layers, find_builder
 
 
 class Victim(nn.Module):
@@ -118,32 +118,10 @@ def untrained_layers(name: str, *, seed: int, num_classes: int, size_px: int) ->
     Raises ValueError for a name that is neither in `VICTIMS` nor of the form `module:function`, and where such a
     function is not there or makes no model. It is called with the number of classes and the images' side.
     """
-    make = VICTIMS[name] if name in VICTIMS else _imported(name)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        layers = make(num_classes, size_px)
-    if not isinstance(layers, nn.Module):
-        raise ValueError(f"a victim's function makes a torch.nn.Module, got {type(layers).__name__} from {name}")
-    for module in layers.modules():
-        if getattr(module, "inplace", False):
-            module.inplace = False  # type: ignore[assignment]  # gradients per row are computed from what enters the layers
-    return layers
-
-
-def _imported(name: str) -> Callable[[int, int], nn.Module]:
-    """A person's own function, given as `module:function`."""
-    module, colon, function = name.partition(":")
-    if not colon:
+    if name not in VICTIMS and ":" not in name:
         raise ValueError(f"a victim is one of {', '.join(VICTIMS)}, or your own as module:function; got {name!r}")
-    try:
-        found = importlib.import_module(module)
-    except ImportError as error:
-        raise ValueError(f"the victim {name} is made by a module that cannot be imported: {error}") from error
-    make = getattr(found, function, None)
-    if not callable(make):
-        raise ValueError(f"the victim {name} is made by a function of {module}, which has no {function!r}")
-    made: Callable[[int, int], nn.Module] = make
-    return made
+    make = VICTIMS[name] if name in VICTIMS else find_builder(name, code=None)[0]
+    return build_layers(make, name, num_classes=num_classes, size_px=size_px, seed=seed)
 
 
 def build_victim(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import settings
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch is imported later; two processes need no four threads
 
 STARTS_RAY = (
     "tests/test_end_to_end.py",

@@ -137,9 +137,9 @@ def test_a_persons_own_victim_is_made_by_its_function() -> None:
 @pytest.mark.parametrize(
     ("name", "rule"),
     [
-        ("not_a_module:f", r"victim not_a_module:f is made by a module that cannot be imported: No module"),
-        (f"{__name__}:absent", r"has no 'absent'"),
-        (f"{__name__}:no_victim", r"makes a torch.nn.Module, got int"),
+        ("not_a_module:f", r"victim not_a_module:f cannot be imported .*No module"),
+        (f"{__name__}:absent", r"needs a function absent"),
+        (f"{__name__}:no_victim", r"must return a torch.nn.Module, got int"),
     ],
 )
 def test_a_function_that_makes_no_victim_is_refused(name: str, rule: str) -> None:
