@@ -77,8 +77,7 @@ def _changes(results: Results) -> dict[int, str]:
     path = trials[trials["phase"] == PHASE].sort_values("trial").set_index("trial")
     parameters = path[[name for name in path.columns if name not in TABLES["trials"].names]]
     words = {}
-    for step, after in parameters.iterrows():
-        number = int(step)  # type: ignore[call-overload]
+    for number, after in zip(parameters.index.tolist(), (row for _, row in parameters.iterrows()), strict=True):
         if number == 0 or number - 1 not in parameters.index:
             words[number] = "published recipe" if number == 0 else "?"
             continue

@@ -88,12 +88,11 @@ _ORDER = [_USER, _OOD, _UNSTEERED, _PHOTO, _OWN]
 
 
 def _place(domain: str, results: Results) -> str:
-    own, steered = results.plan.get("own_task"), results.steered_domains
-    if own is not None:
-        return _OWN if domain in own["in_distribution"] else _OOD if domain in steered else _UNSTEERED
-    if domain in ("photo", "user"):
-        return _PHOTO if domain == "photo" else _USER
-    return _OOD if domain in steered else _UNSTEERED
+    if domain == "user":
+        return _USER
+    if domain in results.known_domains:
+        return _PHOTO if results.plan.get("own_task") is None else _OWN
+    return _OOD if domain in results.steered_domains else _UNSTEERED
 
 
 def _verdict(estimate: Estimate, unit: str) -> str:

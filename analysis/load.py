@@ -44,6 +44,11 @@ class Results:
             return tuple(named)
         return tuple(sorted(self.reconstructions(["domain"], "search")["domain"].unique()))
 
+    @property
+    def known_domains(self) -> tuple[str, ...]:
+        """The domains that the generator was trained on."""
+        return known_domains(self.plan)
+
     def reconstructions(self, columns: Sequence[str], phase: str | None = None) -> pd.DataFrame:
         """`columns` of the reconstructions of `phase` (search or test; None: both). A null score reads as NaN.
 
@@ -134,6 +139,12 @@ def _compact(schema: pa.Schema) -> pa.Schema:
 
 def _format(schema: pa.Schema) -> ds.ParquetFileFormat:
     return ds.ParquetFileFormat(dictionary_columns=[f.name for f in schema if pa.types.is_dictionary(f.type)])
+
+
+def known_domains(plan: Mapping[str, Any]) -> tuple[str, ...]:
+    """The domains that the generator was trained on, so that an attacker who has it can have images of them."""
+    own = plan.get("own_task")
+    return ("photo",) if own is None else tuple(own["in_distribution"])
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:

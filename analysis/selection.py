@@ -55,7 +55,9 @@ def selection(results: Results) -> Selection:
     try:
         found = measured(results)
         tables["agreement"] = agreement.agreement(found)
-        tables["criteria"] = criteria.choices_by_criterion(found, results.steered_domains, seed=SEED)
+        tables["criteria"] = criteria.choices_by_criterion(
+            found, results.steered_domains, public=results.known_domains, seed=SEED
+        )
     except ValueError as error:
         missing.append(str(error))
     if all(table.empty for table in tables.values()):

@@ -9,7 +9,7 @@ from torchvision.models.vision_transformer import VisionTransformer
 PATCHES_A_SIDE = 8
 
 
-class PlainVisionTransformer(VisionTransformer):  # type: ignore[misc]
+class PlainVisionTransformer(VisionTransformer):  # type: ignore[misc]  # torchvision has no types
     """Attention as matrix products: the fused kernels know no second derivative."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 from pathlib import Path
 
@@ -17,8 +16,9 @@ from study.checks import check_address, check_checkpoint
 from study.evaluation.protocol import add_protocol_options, read_protocol
 from study.ledger import Ledger
 from study.lock import only_driver
-from study.options import Launch, find_pictures
-from study.run import CONTINUE, run_study
+from study.option_values import find_pictures
+from study.options import Launch
+from study.run import run_command, run_study
 from study.task.inputs import NAME as INPUTS
 from study.task.inputs import Inputs
 from study.versions import check_version, read_plan
@@ -34,17 +34,13 @@ examples:
 
 def main(arguments: list[str] | None = None) -> int:
     """Evaluate a study and say what was found. Returns the exit code."""
-    command = shlex.join(["python", "-m", "study.evaluate", *(sys.argv[1:] if arguments is None else arguments)])
-    try:
-        launch = _read(_parser().parse_args(arguments))
-        with only_driver(launch.results):
-            return run_study(launch, Console(highlight=False, soft_wrap=True), command=command, search=False)
-    except (ValueError, OSError) as error:
-        print(f"study: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"\nstudy: stopped; {CONTINUE}\n{command}", file=sys.stderr)
-        return 130
+    return run_command("evaluate", arguments, lambda command: _evaluate(_parser().parse_args(arguments), command))
+
+
+def _evaluate(options: argparse.Namespace, command: str) -> int:
+    launch = _read(options)
+    with only_driver(launch.results):
+        return run_study(launch, Console(highlight=False, soft_wrap=True), command=command, search=False)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -26,7 +25,7 @@ from study.heading import heading
 from study.options import Launch, read_unrehearsed
 from study.parser import build_parser
 from study.rehearsal import check_sharing
-from study.run import CONTINUE, conduct_another
+from study.run import CONTINUE, conduct_another, run_command
 
 DEFENSES = (
     "none,noise=0.1r,noise=1r,clipping=0.5r,clipping=0.1r,sparsification=90,sparsification=99,soteria=50,soteria=90,"
@@ -35,7 +34,7 @@ DEFENSES = (
 SMALL = ("--trials", "12", "--targets-per-domain", "2", "--test-targets-per-domain", "4")  # many studies, little each
 EXAMPLES = """\
 examples:
-  python -m study.grid --space defended                                # all defenses x answers, within an hour
+  python -m study.grid --space defended                                # all defenses x answers
   python -m study.grid --space defended --dry-run                      # what would run, and what it costs
   python -m study.grid --space defended --defenses none,noise=1r,dp=1,0.1 --answers knows,ignores --trials 30
   python -m study.grid --space batched --defenses none --batch-sizes 1,2,4 --targets-per-domain 4 --results results/b
@@ -57,21 +56,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--victims", metavar="LIST", help="as --victim (lenet)")
     parser.add_argument("--batch-sizes", metavar="LIST", help="as --batch-size (1)")
     parser.add_argument("--results", type=Path, help="one folder, a folder a study in it (results/grid-SPACE)")
-    ours, passed_on = parser.parse_known_args(arguments)
-    console = Console(highlight=False, soft_wrap=True)
-    command = shlex.join(["python", "-m", "study.grid", *(sys.argv[1:] if arguments is None else arguments)])
-    try:
-        launches = read_grid(ours, [*SMALL, *passed_on])
-        if launches[0].dry_run:
-            print_grid(launches, console)
-            return 0
+    return run_command("grid", arguments, lambda command: _run_or_print(*parser.parse_known_args(arguments), command))
+
+
+def _run_or_print(ours: argparse.Namespace, passed_on: list[str], command: str) -> int:
+    launches, console = read_grid(ours, [*SMALL, *passed_on]), Console(highlight=False, soft_wrap=True)
+    if not launches[0].dry_run:
         return run_grid(launches, console, command=command)
-    except (ValueError, OSError) as error:
-        print(f"study: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"\nstudy: stopped; {CONTINUE}\n{command}", file=sys.stderr)
-        return 130
+    print_grid(launches, console)
+    return 0
 
 
 def read_grid(ours: argparse.Namespace, passed_on: list[str]) -> list[Launch]:

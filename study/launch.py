@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shlex
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,35 +16,25 @@ from study.estimate import estimate, measure, workers_of
 from study.heading import heading
 from study.lock import only_driver
 from study.options import Launch, read_options
-from study.run import CONTINUE, run_study
+from study.run import run_command, run_study
 from study.search.objectives import steering_metrics
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Read the command line, run the study, say what was found. Returns the exit code."""
+    return run_command("launch", arguments, lambda command: _launch(read_options(arguments), command))
+
+
+def _launch(launch: Launch, command: str) -> int:
     console = Console(highlight=False, soft_wrap=True)
-    try:
-        launch = read_options(arguments)
-        if launch.dry_run:
-            print_plan(launch, console)
-            with TemporaryDirectory() as folder:
-                print_estimate(launch.place_inputs(Path(folder)), console)
-            return 0
-        with only_driver(launch.results, trials=launch.trials):
-            launch.plan.save(launch.results)
-            launch = launch.place_inputs(launch.results)
-            return run_study(launch, console, command=command_line(arguments))
-    except (ValueError, OSError) as error:
-        print(f"study: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"\nstudy: stopped; {CONTINUE}\n{command_line(arguments)}", file=sys.stderr)
-        return 130
-
-
-def command_line(arguments: list[str] | None) -> str:
-    """The command that began this, to copy."""
-    return shlex.join(["python", "-m", "study.launch", *(sys.argv[1:] if arguments is None else arguments)])
+    if launch.dry_run:
+        print_plan(launch, console)
+        with TemporaryDirectory() as folder:
+            print_estimate(launch.place_inputs(Path(folder)), console)
+        return 0
+    with only_driver(launch.results, trials=launch.trials):
+        launch.plan.save(launch.results)
+        return run_study(launch.place_inputs(launch.results), console, command=command)
 
 
 def print_plan(launch: Launch, console: Console) -> None:

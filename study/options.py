@@ -6,17 +6,14 @@ import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gifd_ops.pictures import scan_pictures
-from gifd_ops.quirks import COMPAT, Quirks, read_quirk
-from gifd_ops.seeds import derive_seed
-from gifd_ops.tasks import TASKS, USER_DOMAIN, VICTIM_LAYERS, Task
-from search_spaces.base import Range
+from gifd_ops.tasks import TASKS, VICTIM_LAYERS
 from search_spaces.recipes import RECIPES
 from search_spaces.registry import METHODS, SPACES, get_space
 from study.checks import check_address, check_checkpoint, check_metric, check_networks
 from study.choices import check_name
 from study.conditions import CONTROLS, LABELS
 from study.evaluation.protocol import Protocol, read_protocol
+from study.option_values import order_pictures, read_domains, read_fixed, read_layers, read_quirks
 from study.parser import build_parser
 from study.plan import OBJECTIVES, RACING, SAMPLERS, Points, StudyPlan, faced
 from study.rehearsal import check_sharing
@@ -95,13 +92,13 @@ def read_unrehearsed(arguments: list[str] | None) -> Launch:
         raise ValueError(f"--objective both needs --trials of 2 or more, got {options.trials}: the searches take turns")
     own, inputs = (None, None) if definition is None else _prepare(definition, options)
     task = TASKS[options.task] if own is None else task_of(own)
-    quirks = _read_quirks(options.compat, options.quirk)
+    quirks = read_quirks(options.compat, options.quirk)
     space = get_space(options.space, options.method, recipe=options.recipe or task.recipe, faced=faced(sharing, quirks))
     space.published(task.generator_shape, budget=options.budget)  # raises if the budget is too small
     ranges = space.ranges(task.generator_shape, budget=options.budget)
-    fixed = _read_fixed(options.set, ranges)
+    fixed = read_fixed(options.set, ranges)
     folder: Path | None = options.images
-    pictures = None if folder is None else _order_pictures(folder, task, seed=options.seed)
+    pictures = None if folder is None else order_pictures(folder, task, seed=options.seed)
     plan = StudyPlan(
         space=space.name,
         method=space.method,
@@ -110,7 +107,7 @@ def read_unrehearsed(arguments: list[str] | None) -> Launch:
         control=options.control,
         labels=options.labels,
         quirks=quirks,
-        matched_layers=_read_layers(
+        matched_layers=read_layers(
             options.match_layers, num_layers=own.victim_layers if own else VICTIM_LAYERS[options.victim]
         ),
         patience=options.patience,
@@ -125,7 +122,7 @@ def read_unrehearsed(arguments: list[str] | None) -> Launch:
         warm_start=None,
         budget=options.budget,
         seed=options.seed,
-        domains=_read_domains(options.domains, space.domains, task, user=pictures is not None),
+        domains=read_domains(options.domains, space.domains, task, user=pictures is not None),
         targets_per_domain=options.targets_per_domain,
         test_targets_per_domain=options.test_targets_per_domain,
         fixed=tuple(sorted(fixed.items())),
@@ -219,28 +216,6 @@ def _results_name(plan: StudyPlan) -> str:
     return "-".join([plan.space, *beside])
 
 
-def _read_quirks(compat: str, entries: list[str]) -> Quirks:
-    quirks = COMPAT[check_name("compatibility", compat, COMPAT)]
-    for entry in entries:
-        name, equals, text = entry.partition("=")
-        if not equals:
-            raise ValueError(f"--quirk takes NAME=VALUE, got {entry!r}")
-        quirks = replace(quirks, **read_quirk(name, text))
-    return quirks
-
-
-def _read_layers(text: str | None, *, num_layers: int) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    first, colon, end = text.partition(":")
-    if not colon or not first.isdigit() or not end.isdigit() or not int(first) < int(end) <= num_layers:
-        raise ValueError(
-            f"--match-layers takes FIRST:END with 0 <= FIRST < END <= {num_layers}, the victim's layers with "
-            f"parameters, got {text!r}"
-        )
-    return int(first), int(end)
-
-
 def _holds_strange_files(results: Path) -> bool:
     """Whether a folder holds more than what a study killed in its first second leaves."""
     strange = (path for path in results.iterdir() if path.name not in {*TABLES, ".lock", ".plan.json.partial"})
@@ -303,54 +278,3 @@ def _check_fuses(plan: StudyPlan) -> None:
             f"--configs-per-trial {plan.configs_per_trial} needs configs that can run as one computation, and those of "
             f"--method {plan.method} with these options cannot; leave it out"
         )
-
-
-def _read_domains(asked: str | None, of_space: tuple[str, ...] | None, task: Task, *, user: bool) -> tuple[str, ...]:
-    if user:
-        if asked is not None:
-            raise ValueError("--images replaces the task's domains; leave out --domains or --images")
-        return (USER_DOMAIN,)
-    if asked is None:
-        return tuple(d for d in of_space or () if d in task.domains) or task.default_domains
-    names = [check_name("domain", name.strip(), task.domains) for name in asked.split(",")]
-    return tuple(domain for domain in task.domains if domain in names)
-
-
-def _read_fixed(entries: list[str], ranges: dict[str, Range]) -> dict[str, float]:
-    fixed = {}
-    for entry in entries:
-        name, equals, text = entry.partition("=")
-        if not equals:
-            raise ValueError(f"--set takes NAME=VALUE, got {entry!r}")
-        allowed = ranges[check_name("parameter", name, ranges)]
-        try:
-            value = float(text)
-        except ValueError:
-            raise ValueError(f"--set {name} needs a number, got {text!r}; it may be {allowed}") from None
-        if value not in allowed:
-            raise ValueError(f"--set {name}={text} lies outside the space: it may be {allowed}")
-        fixed[name] = value
-    return fixed
-
-
-def find_pictures(folder: Path | None, plan: StudyPlan) -> None:
-    """Raise ValueError unless a study of a person's own pictures is given the folder that holds them."""
-    if plan.pictures is None:
-        if folder is not None:
-            raise ValueError(
-                f"the study attacks no pictures of your own, but --images {folder} was given; leave it out"
-            )
-        return
-    if folder is None:
-        raise ValueError("this study attacks your own pictures; give their folder again (--images FOLDER)")
-    found = {picture.sha256 for picture in scan_pictures(folder, num_classes=plan.task_info.num_classes).values()}
-    if missing := len(set(plan.pictures) - found):
-        raise ValueError(
-            f"{missing} of the study's {len(plan.pictures)} pictures are not in {folder}; give the folder they are in"
-        )
-
-
-def _order_pictures(folder: Path, task: Task, *, seed: int) -> tuple[str, ...]:
-    """The pictures (sha256), in an order drawn from the seed: the first are for tuning."""
-    found = [picture.sha256 for picture in scan_pictures(folder, num_classes=task.num_classes).values()]
-    return tuple(sorted(found, key=lambda digest: derive_seed(seed, "order", digest)))

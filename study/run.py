@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -25,6 +27,22 @@ from study.watch.live import SearchView, watch
 
 ANALYSES = ("sensitivity", "generalization", "stages", "selection", "pictures")
 CONTINUE = "what is finished is kept: the same command continues"
+
+
+def run_command(module: str, arguments: list[str] | None, body: Callable[[str], int]) -> int:
+    """The exit code of `python -m study.MODULE`: that of `body`, which is given the command to say.
+
+    2: what was asked for cannot be done, in one line. 130: somebody stopped it, and is told how to go on.
+    """
+    command = shlex.join(["python", "-m", f"study.{module}", *(sys.argv[1:] if arguments is None else arguments)])
+    try:
+        return body(command)
+    except (ValueError, OSError) as error:
+        print(f"study: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\nstudy: stopped; {CONTINUE}\n{command}", file=sys.stderr)
+        return 130
 
 
 def run_study(launch: Launch, console: Console, *, command: str, search: bool = True) -> int:

@@ -68,7 +68,7 @@ def read_sharing(options: argparse.Namespace) -> Sharing:
         local_steps=options.local_steps or 1,
         local_lr=options.local_lr,
         local_batch_size=options.local_batch_size,
-        victim_mode=check_name("victim mode", options.victim_mode, get_args(VictimMode)),  # type: ignore[arg-type]
+        victim_mode=check_name("victim mode", options.victim_mode, get_args(VictimMode)),
     )
     protocol.check_fits(options.batch_size)
     return Sharing(
@@ -84,7 +84,7 @@ def _read_answer(options: argparse.Namespace, *, defended: bool) -> How:
     """The answer; where it is not given, an attacker that knows, and in the authors' code one that repeats."""
     if options.answer is None:
         return ("repeats" if options.compat == "reference" else "knows") if defended else "ignores"
-    answer: How = check_name("answer", options.answer, ANSWERS)  # type: ignore[assignment]
+    answer = check_name("answer", options.answer, ANSWERS)
     if not defended:
         raise ValueError(
             f"--answer {answer} needs a defense to answer, and there is none; leave it out or give --defense"

@@ -189,7 +189,7 @@ def test_killed_workers_lose_nothing(tmp_path: Path) -> None:
     results = tmp_path / "results"
     process = start(*SMALL, "--trials", "8", "--results", str(results))
     for count in (2, 5):
-        wait_for(lambda count=count: parts(results) >= count, process)  # type: ignore[misc]
+        wait_for(lambda count=count: parts(results) >= count, process)
         for pid in _workers(process.pid):
             os.kill(pid, signal.SIGKILL)
     finish(process)
@@ -245,7 +245,7 @@ def test_a_killed_evaluation_continues_and_doubles_nothing(results: Path) -> Non
     arguments = ["--protocol", "full", "--methods", "ig"]
     for phase in ("select", "test_other_image", "ablation"):
         process = evaluate(results, *arguments)
-        wait_for(lambda phase=phase: any((results / "reconstructions").glob(f"{phase}-*")), process)  # type: ignore[misc]
+        wait_for(lambda phase=phase: any((results / "reconstructions").glob(f"{phase}-*")), process)
         process.kill()
         process.communicate()
     finish(evaluate(results, *arguments))

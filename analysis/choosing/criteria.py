@@ -13,17 +13,16 @@ from analysis.jackknife import jackknife
 from analysis.transfer import NUM_SPLITS
 
 ORACLE, OBSERVABLE, SHADOW, PUBLISHED = "oracle", "observable", "shadow", "published"
-SHADOW_DOMAIN = "photo"  # public: what the generator was trained on, so an attacker has it with its images
 COLUMNS = [
     "criterion", "domain", "gain", "gain_low", "gain_high", "regret", "low", "high", "num_targets", "num_configs",
 ]  # fmt: skip
 
 
-def choices_by_criterion(found: Measured, steered: Sequence[str], *, seed: int) -> pd.DataFrame:
+def choices_by_criterion(found: Measured, steered: Sequence[str], *, public: Sequence[str], seed: int) -> pd.DataFrame:
     """Gain over the published recipe, and regret against the oracle's choice, by criterion and domain: COLUMNS.
 
     oracle: the config that leaks most on the steered domains; observable: the one whose matching loss falls most there;
-    shadow: the one that leaks most on SHADOW_DOMAIN, whose images an attacker can have; published: the recipe.
+    shadow: the one that leaks most on the `public` domains, whose images an attacker can have; published: the recipe.
     Every criterion chooses on half of the targets, all choices are valued on the other half, halves are crossed and
     NUM_SPLITS splits averaged, so no choice is flattered by its own luck and a config as good as the others costs
     nothing on average. Intervals: jackknife over targets, rather too wide; NaN where a domain has under three targets.
@@ -34,9 +33,9 @@ def choices_by_criterion(found: Measured, steered: Sequence[str], *, seed: int) 
     places = tuple(place for place, name in enumerate(names) if name in steered) or tuple(range(len(names)))
     oracle = choose(found.leaked, crossings, [Rule(name=ORACLE, uses=places)])
     parts = [(ORACLE, oracle), (OBSERVABLE, choose(found.seen, crossings, [Rule(name=OBSERVABLE, uses=places)]))]
-    if SHADOW_DOMAIN in names and len(names) > 1:
-        own = names.index(SHADOW_DOMAIN)
-        parts.append((SHADOW, choose(found.leaked, crossings, [Rule(name=SHADOW, uses=(own,))])))
+    had = tuple(place for place, name in enumerate(names) if name in public)
+    if had and len(names) > len(had):
+        parts.append((SHADOW, choose(found.leaked, crossings, [Rule(name=SHADOW, uses=had)])))
     recipe = int(np.flatnonzero(found.trials == 0)[0])
     always = Choices(oracle.rules, np.full_like(oracle.full, recipe), np.full_like(oracle.without, recipe))
     parts.append((PUBLISHED, always))

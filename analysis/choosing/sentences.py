@@ -7,12 +7,12 @@ from typing import Any
 import pandas as pd
 
 from analysis.choosing.agreement import BETWEEN, WITHIN
-from analysis.choosing.criteria import OBSERVABLE, SHADOW, SHADOW_DOMAIN
+from analysis.choosing.criteria import OBSERVABLE, SHADOW
 from analysis.stats import Estimate, rounded
 
 _WORDS = {
     OBSERVABLE: "the config by matching loss",
-    SHADOW: f"the config that leaks most from `{SHADOW_DOMAIN}` images, which an attacker can have",
+    SHADOW: "the config that leaks most from images like those the generator was trained on, which an attacker has",
     "published": "the published recipe",
 }
 NO_RESTARTS = (

@@ -5,19 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.choosing.criteria import OBSERVABLE, ORACLE, PUBLISHED, SHADOW, SHADOW_DOMAIN
+from analysis.choosing.criteria import OBSERVABLE, ORACLE, PUBLISHED, SHADOW
 from analysis.improvement import paired_improvement
 from analysis.load import Results
 from analysis.stats import Estimate, mean_interval, t_intervals
 
-FINALISTS = {
-    ORACLE: ORACLE,
-    OBSERVABLE: OBSERVABLE,
-    SHADOW: f"oracle_{SHADOW_DOMAIN}",
-    PUBLISHED: PUBLISHED,
-}  # by criterion, as finalists.json names them
 PRICES = ["criterion", "trial", "same", "domain", "regret", "low", "high", "num_targets"]
 OVERFIT = ["criterion", "trial", "against", "domain", "tuned", "fresh", "overfit", "low", "high", "num_targets"]
+
+
+def finalists_by_criterion(results: Results) -> dict[str, int]:
+    """The trials that criteria chose among those of `finalists.json`; what a domain alone chose is the shadow's."""
+    chosen = results.finalists or {}
+    public = [f"oracle_{domain}" for domain in results.known_domains]
+    names = {ORACLE: [ORACLE], OBSERVABLE: [OBSERVABLE], SHADOW: public[:1], PUBLISHED: [PUBLISHED]}
+    return {criterion: chosen[name] for criterion, found in names.items() for name in found if name in chosen}
 
 
 def gains(results: Results, phase: str) -> pd.DataFrame:
@@ -34,22 +36,19 @@ def prices(results: Results) -> pd.DataFrame:
     other targets, so neither is flattered; but it is one choice each: what choosing is worth on average, the search's
     rows say.
     """
-    finalists, tested = results.finalists or {}, gains(results, "test")
+    finalists, tested = finalists_by_criterion(results), gains(results, "test")
+    oracle = finalists.pop(ORACLE, None)
     rows = []
-    for criterion, name in FINALISTS.items():
-        if criterion == ORACLE or ORACLE not in finalists or name not in finalists:
-            continue
+    for criterion, trial in finalists.items() if oracle is not None else ():
         best, other = (
-            tested.loc[tested["trial"] == finalists[which], ["domain", "target_id", "improvement"]]
-            for which in (ORACLE, name)
+            tested.loc[tested["trial"] == which, ["domain", "target_id", "improvement"]] for which in (oracle, trial)
         )
         pairs = best.merge(other, on=["domain", "target_id"], suffixes=("_oracle", ""))
         pairs = pairs.assign(regret=pairs["improvement_oracle"] - pairs["improvement"])
         for domain, part in [*pairs.groupby("domain"), ("all", pairs)]:
             if len(part):
                 estimate = mean_interval(part["regret"], part["domain"])
-                same = finalists[name] == finalists[ORACLE]
-                rows.append((criterion, finalists[name], same, domain, estimate.mean, *bounds(estimate), len(part)))
+                rows.append((criterion, trial, trial == oracle, domain, estimate.mean, *bounds(estimate), len(part)))
     return pd.DataFrame(rows, columns=PRICES)
 
 

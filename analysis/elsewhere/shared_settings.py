@@ -129,7 +129,7 @@ def _rows(worth: Worth) -> pd.DataFrame:
     group = worth.crossings.group
     means = [worth.gain[0].mean(), worth.regret[0].mean()]
     gain, regret = (
-        jackknife(np.float64(mean), without[:, 0].mean(axis=1), group)  # type: ignore[arg-type]
+        jackknife(np.asarray(mean), without[:, 0].mean(axis=1), group)
         for mean, without in zip(means, (worth.gain_without, worth.regret_without), strict=True)
     )
     bounds = [float(bound) for bound in (gain.low, gain.high, regret.low, regret.high, regret.p_value)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.load import Results
+from analysis.load import Results, known_domains
 
 Rows = list[tuple[str, str]]
 UNSTATED = "not stated in the plan"
@@ -20,6 +20,7 @@ def threat_model(plan: Mapping[str, Any]) -> Rows:
     protocol = sharing.get("protocol") or {}
     defense = sharing.get("defense", "none")
     inferred = plan.get("labels") == "inferred"
+    known = ", ".join(f"`{domain}`" for domain in known_domains(plan))
     domains = ", ".join(map(str, plan.get("steered_domains") or plan.get("domains") or ())) or UNSTATED
     return [
         ("attack", f"{plan.get('method', UNSTATED)}, settings searched in space `{plan.get('space', UNSTATED)}`"),
@@ -32,8 +33,7 @@ def threat_model(plan: Mapping[str, Any]) -> Rows:
         ("the attacker's answer to it", "none needed" if defense == "none" else sharing.get("answer", "ignores")),
         ("gradient seen", "all tensors" if not plan.get("matched_layers") else f"layers {plan['matched_layers']}"),
         ("effort", f"{plan.get('budget', UNSTATED)} gradient evaluations per target, scoring included"),
-        ("the attacker's generator", "trained on images of the domain `photo`" if "photo" in (plan.get("domains") or ())
-         else "given with the task"),
+        ("the attacker's generator", f"trained on {known}" if known else "trained on none of the domains"),
         ("settings steered by",
          f"{plan.get('objective', 'oracle')} objective, {plan.get('metric', 'psnr_db')}, on {domains}"),
     ]  # fmt: skip

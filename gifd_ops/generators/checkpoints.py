@@ -38,7 +38,8 @@ def read_state_dict(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if path.suffix == ".safetensors":
         try:
             with safe_open(path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+                names = file.keys()  # a method alone: such a file cannot be iterated
+                return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{path} is no whole safetensors file ({error}); fetch or export it again") from None
     try:

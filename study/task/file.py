@@ -115,8 +115,9 @@ def _check_keys(values: Mapping[str, Any], table: str, where: str, path: Path) -
     for key, value in values.items():
         check_name(f"key in {where} of {path},", key, known)
         if not isinstance(value, known[key]) or isinstance(value, bool):
-            kinds = known[key] if isinstance(known[key], tuple) else (known[key],)
-            words = " or ".join(kind.__name__ for kind in kinds)  # type: ignore[union-attr]
+            allowed = known[key]
+            kinds = allowed if isinstance(allowed, tuple) else (allowed,)
+            words = " or ".join(kind.__name__ for kind in kinds)
             raise ValueError(f"{path}: {key} in {where} is of type {words}, got {value!r}; mend it")
     for key in REQUIRED.get(table, ()):
         if key not in values:

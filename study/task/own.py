@@ -68,14 +68,14 @@ class OwnTask:
     def victim(self, name: str, *, seed: int) -> Victim:
         """The victim, initialized from `seed`."""
         content = self.content
-        sizes = {"num_classes": content.num_classes, "size_px": content.size_px}
+        num_classes, size_px = content.num_classes, content.size_px
         pixels = {"pixel_mean": content.pixel_mean, "pixel_std": content.pixel_std}
         if name in VICTIMS:
-            return build_victim(name, seed=seed, **sizes, **pixels)  # type: ignore[arg-type]
+            return build_victim(name, seed=seed, num_classes=num_classes, size_px=size_px, **pixels)
         builder, digest = find_builder(name, code=None if self.inputs.code is None else Path(self.inputs.code))
         if digest != content.victim_sha256:
             raise ValueError(f"the code of the victim {name} has changed since the study began; restore it")
-        return Victim(build_layers(builder, name, seed=seed, **sizes), **pixels)
+        return Victim(build_layers(builder, name, num_classes=num_classes, size_px=size_px, seed=seed), **pixels)
 
     def targets(self, split: str) -> list[Target]:
         """The targets of a split, domain by domain."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from analysis.load import load_results
 from analysis.selection import main
 
 DOMAINS = np.repeat(["art", "photo"], 8)
+CHOOSE = {"steered": ["art"], "public": ["photo"], "seed": 0}
 
 
 def planted(*, seen_is: float, seed: int = 0) -> Measured:
@@ -28,17 +30,17 @@ def planted(*, seen_is: float, seed: int = 0) -> Measured:
 
 
 def test_a_loss_that_follows_leakage_costs_nothing() -> None:
-    table = choices_by_criterion(planted(seen_is=1.0), ["art"], seed=0).set_index(["criterion", "domain"])
+    table = choices_by_criterion(planted(seen_is=1.0), **CHOOSE).set_index(["criterion", "domain"])
     assert abs(table.loc[(OBSERVABLE, "steered"), "regret"]) < 0.5
 
 
 def test_a_loss_that_says_nothing_costs_what_a_blind_draw_costs() -> None:
-    table = choices_by_criterion(planted(seen_is=0.0), ["art"], seed=0).set_index(["criterion", "domain"])
+    table = choices_by_criterion(planted(seen_is=0.0), **CHOOSE).set_index(["criterion", "domain"])
     assert table.loc[(OBSERVABLE, "steered"), "regret"] > 1.5
 
 
 def test_the_oracle_gives_nothing_up_against_itself() -> None:
-    table = choices_by_criterion(planted(seen_is=0.5), ["art"], seed=0)
+    table = choices_by_criterion(planted(seen_is=0.5), **CHOOSE)
     oracle = table[table["criterion"] == ORACLE]
     assert (oracle[["regret", "low", "high"]] == 0).all(axis=None)
 
@@ -74,3 +76,11 @@ def test_one_trial_is_refused_in_one_line(tmp_path: Path, capsys: pytest.Capture
     folder = write_ledger(tmp_path / "study", Ledger(num_trials=1, finalists=None))
     assert main([str(folder)]) == 2
     assert "continue the study with more trials" in capsys.readouterr().err
+
+
+def test_public_images_are_those_of_what_the_generator_was_trained_on(tmp_path: Path) -> None:
+    path = write_ledger(tmp_path, Ledger())
+    assert load_results(path).known_domains == ("photo",)
+    plan = json.loads((path / "plan.json").read_text())
+    (path / "plan.json").write_text(json.dumps(plan | {"own_task": {"in_distribution": ["sketch"]}}))
+    assert load_results(path).known_domains == ("sketch",)

@@ -21,7 +21,7 @@ def names(space: Space) -> set[str]:
 
 
 def facing(defense: str, how: str) -> Faced:
-    return Faced(answer=answer_to(read_defense(defense), how))  # type: ignore[arg-type]
+    return Faced(answer=answer_to(read_defense(defense), how))
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_a_config_that_was_asked_twice_is_on_one_side_of_every_split() -> None:
 
 @pytest.mark.parametrize(("effect", "name"), [(strong, "x"), (conditional, "inner")])
 def test_a_planted_parameter_is_missed_most_and_idle_ones_are_not(effect: object, name: str) -> None:
-    table = permutation_importances(fit_surrogate(planted(effect, num_trials=200), seed=0), seed=0)  # type: ignore[arg-type]
+    table = permutation_importances(fit_surrogate(planted(effect, num_trials=200), seed=0), seed=0)
     table = table.set_index("parameter")
     assert table.index[0] == name
     assert table.loc[name, "p_holm"] < 0.01

@@ -27,19 +27,11 @@ from gifd_ops.generators.checkpoints import (
 )
 from gifd_ops.generators.stylegan2 import StyleGan2Generator
 from gifd_ops.generators.stylegan2_network import StyleGan2, StyleGan2Config
+from tests.gifd_ops.generators.test_biggan_weights import PACKAGED
 from tests.gifd_ops.generators.test_biggan_weights import public_weights as biggan_weights
 from tests.gifd_ops.generators.test_stylegan2_weights import public_weights
 
-SMALL = BigGanConfig(
-    layers=((False, 16, 16), (True, 16, 8), (True, 8, 4), (True, 4, 2), (True, 2, 1)),
-    channel_width=4,
-    z_dim=8,
-    class_embed_dim=8,
-    num_classes=10,
-    attention_layer_position=3,
-    eps=1e-4,
-    num_statistics=51,
-)
+SMALL = replace(PACKAGED, layers=((False, 16, 16), (True, 16, 8), (True, 8, 4), (True, 4, 2), (True, 2, 1)))
 
 
 @pytest.fixture(scope="module")

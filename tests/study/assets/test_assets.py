@@ -32,7 +32,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         asked = self.headers.get("Range")
         self.server.asked.append(asked)
-        begin = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked and self.server.ranges else 0  # type: ignore[index]
+        begin = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked and self.server.ranges else 0
         if self.path == "/none":
             self.send_error(404)
             return
@@ -78,7 +78,7 @@ def asset(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> As
 def bring(asset: Asset, **changes: object) -> None:
     told = {"size": asset.size, "sha256": asset.sha256, **changes}
     assert asset.address is not None
-    fetch(asset.address, asset.path(), say=lambda have, whole: None, **told)  # type: ignore[arg-type]
+    fetch(asset.address, asset.path(), say=lambda have, whole: None, **told)
 
 
 def partial_of(asset: Asset) -> Path:

@@ -60,7 +60,7 @@ def test_the_steps_of_any_settings_lead_to_them(plan: StudyPlan, ledger: Ledger,
     assert rows[1]["params"] == point(plan, {})
     assert rows[-1] is not None
     assert rows[-1]["params"] == tuned
-    changed = [name for step in steps[2:] for name in step["changed"]]  # type: ignore[attr-defined]
+    changed = [name for step in steps[2:] for name in step["changed"]]
     assert len(changed) == len(set(changed)), "nothing is changed twice"
 
 

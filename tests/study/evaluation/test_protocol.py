@@ -9,6 +9,7 @@ import pytest
 
 from search_spaces.registry import METHODS
 from study.evaluate import main
+from study.evaluation.ablation import Run
 from study.evaluation.methods import method_launches, plan_of_method
 from study.evaluation.phases import evaluate
 from study.evaluation.protocol import PROTOCOLS, QUICK
@@ -29,7 +30,9 @@ def searched(plan: StudyPlan, ledger: Ledger, *, trials: int) -> None:
         commit(plan, ledger, job, psnr_db=10.0 + trial, matching_loss=0.5 + trial / 100)
 
 
-def run_at_once(ran: list[Job]) -> object:
+def run_at_once(ran: list[Job]) -> Run:
+    """Commits jobs at once, and remembers them."""
+
     def run(source: FixedJobs, plan: StudyPlan, ledger: Ledger) -> None:
         while (job := source.next_job()) is not None:
             ran.append(job)
@@ -44,7 +47,7 @@ def test_the_full_protocol_runs_every_phase_once(plan: StudyPlan, ledger: Ledger
     ran: list[Job] = []
     run = run_at_once(ran)
     said: list[str] = []
-    finalists = evaluate(plan, ledger, PROTOCOLS["full"], run=run, say=said.append)  # type: ignore[arg-type]
+    finalists = evaluate(plan, ledger, PROTOCOLS["full"], run=run, say=said.append)
     phases = {job.phase for job in ran}
     controls = {"test_noise_gradient", "test_other_image", "test_untrained_generator"}
     assert phases == {"select", "test", "ablation_order", "ablation"} | controls
@@ -52,14 +55,14 @@ def test_the_full_protocol_runs_every_phase_once(plan: StudyPlan, ledger: Ledger
     assert {job.trial for job in ran if job.phase == "test"} == set(finalists.values())
     assert len({(job.phase, job.trial) for job in ran}) == len(ran)
     count = len(ran)
-    assert evaluate(plan, ledger, PROTOCOLS["full"], run=run, say=said.append) == finalists  # type: ignore[arg-type]
+    assert evaluate(plan, ledger, PROTOCOLS["full"], run=run, say=said.append) == finalists
     assert len(ran) == count, "what is there is not run again"
 
 
 def test_the_quick_protocol_runs_the_test_alone(plan: StudyPlan, ledger: Ledger) -> None:
     searched(plan, ledger, trials=4)
     ran: list[Job] = []
-    evaluate(plan, ledger, QUICK, run=run_at_once(ran), say=lambda step: None)  # type: ignore[arg-type]
+    evaluate(plan, ledger, QUICK, run=run_at_once(ran), say=lambda step: None)
     assert {job.phase for job in ran} == {"test"}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -13,21 +13,12 @@ from PIL import Image
 from safetensors.torch import save_file
 from skimage import data
 
-from gifd_ops.generators.biggan_config import BigGanConfig
 from tests.gifd_ops.generators.test_biggan_weights import public_weights as biggan_weights
+from tests.gifd_ops.generators.test_checkpoints import SMALL as SMALL_BIGGAN
 from tests.gifd_ops.generators.test_stylegan2_weights import public_weights as stylegan2_weights
 
 SIDE = 70
-BIGGAN = BigGanConfig(
-    layers=((False, 16, 16), (True, 16, 8), (True, 8, 4), (True, 4, 2), (True, 2, 1)),
-    channel_width=4,
-    z_dim=8,
-    class_embed_dim=8,
-    num_classes=1000,
-    attention_layer_position=3,
-    eps=1e-4,
-    num_statistics=51,
-)
+BIGGAN = replace(SMALL_BIGGAN, num_classes=1000)
 SMALL = ["--targets-per-domain", "1", "--test-targets-per-domain", "1", "--gallery", "3", "--victim", "lenet"]
 
 
