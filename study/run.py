@@ -13,7 +13,7 @@ from rich.console import Console
 
 from study.checks import missing_metrics
 from study.environment import save_environment
-from study.evaluation.methods import folders_of_methods, method_launches
+from study.evaluation.methods import method_launches
 from study.heading import heading
 from study.ledger import Ledger
 from study.lock import only_driver
@@ -25,7 +25,6 @@ from study.upkeep.swap import settle
 from study.watch.event_files import event_files
 from study.watch.live import SearchView, watch
 
-ANALYSES = ("sensitivity", "generalization", "stages", "selection", "pictures")
 CONTINUE = "what is finished is kept: the same command continues"
 
 
@@ -123,24 +122,9 @@ def _conduct(launch: Launch, console: Console, *, workers: int, search: bool) ->
 
 
 def analyze(results: Path, console: Console) -> int:
-    """Run the analyses as processes of their own (`study` never imports `analysis`); findings and path come last."""
+    """Run the analyses in a process of their own (`study` never imports `analysis`); findings and paths come last."""
     console.print()
-    commands = [[f"analysis.{name}", str(results)] for name in ANALYSES]
-    if others := folders_of_methods(results):
-        output = ["--output", str(results / "analysis")]
-        commands.append(["analysis.methods", str(results), *map(str, others), *output])
-    running = [
-        subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        for command in commands
-    ]
-    status = 0
-    for process in running:
-        _, said = process.communicate()
-        print(said, end="", file=sys.stderr)
-        if process.returncode not in (0, 2):  # 2: there was too little to say anything, and it said so
-            status = 1
-    if subprocess.run([sys.executable, "-m", "analysis.findings", str(results)]).returncode not in (0, 2):
-        status = 1
+    status = subprocess.run([sys.executable, "-m", "analysis", str(results)]).returncode
     figures = sorted((results / "analysis").glob("*.png"))
     if figures:
         console.print("figures: " + ", ".join(map(str, figures)))

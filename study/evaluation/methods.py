@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from study.evaluation.protocol import protocol_of_others
 from study.options import Launch
@@ -37,8 +36,3 @@ def plan_of_method(plan: StudyPlan, method: str) -> StudyPlan:
     fixed = tuple((name, value) for name, value in plan.fixed if name in ranges and value in ranges[name])
     parameters = tuple((name, ranges[name]) for name in sorted(ranges))
     return replace(other, fixed=fixed, parameters=parameters)
-
-
-def folders_of_methods(results: Path) -> list[Path]:
-    """The studies of other attacks beside a study's results."""
-    return sorted(path.parent for path in (results / FOLDER).glob("*/plan.json"))
