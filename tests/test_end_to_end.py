@@ -154,6 +154,7 @@ def test_a_finished_study_is_extended_by_more_trials(results: Path) -> None:
     assert before.items() <= after.items()
 
 
+@pytest.mark.slow
 def test_a_persons_own_photographs_are_attacked(tmp_path: Path) -> None:
     photo = Image.open(matplotlib.cbook.get_sample_data("grace_hopper.jpg"))
     folder = tmp_path / "pictures"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
+from pathlib import Path
 
 import pytest
 
 from analysis.findings import _place
+from analysis.load import Results
 
 
 @pytest.mark.parametrize(
@@ -19,10 +19,11 @@ from analysis.findings import _place
     ],
 )
 def test_a_photo_is_out_of_distribution_where_the_generator_has_seen_none(domain: str, words: str) -> None:
-    results: Any = SimpleNamespace(plan={"own_task": {"in_distribution": ["faces"]}}, steered_domains=("photo",))
+    plan = {"own_task": {"in_distribution": ["faces"]}, "steered_domains": ["photo"]}
+    results = Results(path=Path(), plan=plan, finalists=None)
     assert _place(domain, results) == words
 
 
 def test_photos_of_the_embedded_task_stay_photos() -> None:
-    results: Any = SimpleNamespace(plan={"own_task": None}, steered_domains=("sketch",))
+    results = Results(path=Path(), plan={"own_task": None, "steered_domains": ["sketch"]}, finalists=None)
     assert _place("photo", results) == "on photos"
